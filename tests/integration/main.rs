@@ -1,1 +1,21 @@
-//! Stub.
+//! Integration tests through the real binary: real sockets, real components, a real token.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a failure here is a failed test"
+)]
+
+mod authentication;
+mod certificate;
+mod cli;
+mod crash;
+mod csr;
+mod ledger;
+mod policy;
+mod renewal;
+mod serve;
+mod wire;

@@ -1,0 +1,54 @@
+# Everything a person runs. `make help` lists it.
+
+SHELL := /bin/bash
+CARGO ?= cargo
+BUILD := $(CURDIR)/.build
+GUESTS := $(BUILD)/guests
+TOOLS := $(BUILD)/tools
+CARGO_DENY := $(TOOLS)/bin/cargo-deny
+
+.PHONY: help setup guests build demo test check fmt clippy doc deny bench clean-demo
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install what is missing on this machine (as root; otherwise says what is missing)
+	@scripts/setup.sh
+
+guests: setup ## build the policy components from source
+	@policy-wasm/guests/build.sh $(GUESTS)
+
+build: guests ## build the sealwright binary
+	$(CARGO) build --bin sealwright
+
+demo: build ## run the main job end to end, then stop
+	@scripts/demo.sh
+
+test: guests ## every test
+	$(CARGO) test --workspace --no-fail-fast
+	@scripts/test-python.sh
+
+check: guests fmt clippy doc deny ## formatting, lints, documentation, dependencies
+
+fmt:
+	$(CARGO) fmt --all -- --check
+	cd policy-wasm/guests && $(CARGO) fmt --all -- --check
+
+clippy:
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+doc:
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+
+deny: $(CARGO_DENY)
+	$(CARGO_DENY) --all-features check bans licenses sources
+	@scripts/advisories.sh $(CARGO_DENY)
+
+$(CARGO_DENY):
+	$(CARGO) install cargo-deny --version 0.20.2 --locked --root $(TOOLS)
+
+bench: guests ## the figures: ratios from one run
+	@scripts/bench.sh
+
+clean-demo: ## forget the demonstration's CA
+	rm -rf $(BUILD)/demo

@@ -1,0 +1,26 @@
+//! What the integration tests share: a signer started as a user starts it, and clients of it.
+//!
+//! Everything goes through the `sealwright` binary and the wire; nothing here links the signer, the
+//! gate or the token. Each signer has a home of its own in a temporary folder, hence a token of its
+//! own: two processes on one SoftHSM token race.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "test support: a failure here is a failed test"
+)]
+
+pub mod client;
+pub mod command;
+pub mod csr;
+pub mod jwt;
+pub mod signer;
+
+pub use client::{Client, Metadata};
+pub use command::{Outcome, run};
+pub use csr::Csr;
+pub use jwt::Forge;
+pub use signer::{Signer, shared};

@@ -1,0 +1,148 @@
+//! The to-be-signed bytes of CA certificates, roots and intermediates: one profile, built from fields.
+//!
+//! The profile: version 3; basicConstraints (critical, a CA), keyUsage (critical, keyCertSign and cRLSign),
+//! subjectKeyIdentifier, authorityKeyIdentifier. No names, no extended key usages.
+
+use sealwright_identity::{SerialNumber, Validity};
+
+use crate::{
+    algorithm::SignatureAlgorithm,
+    asn1::{Malformed, Reader, Writer, tag},
+    oids,
+    spki::{SpkiError, SpkiRef},
+    tbs::{self, encode},
+    time::{self, TimeError},
+};
+
+/// The fields of a CA certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityFields {
+    /// The serial number.
+    pub serial: SerialNumber,
+    /// The CA's `Name` in DER, not empty ([`crate::name::authority_name`]).
+    pub subject_der: Vec<u8>,
+    /// The issuer's `Name` in DER; the subject again for a root.
+    pub issuer_der: Vec<u8>,
+    /// From 1970 to 9999.
+    pub validity: Validity,
+    /// The CA's key, as `SubjectPublicKeyInfo`.
+    pub spki_der: Vec<u8>,
+    /// How many CA certificates may follow on the way to a leaf; `None` without a limit, at most 127.
+    pub path_len: Option<u8>,
+    /// The issuer's key identifier; `None` for a root, which gets its own.
+    pub aki: Option<Vec<u8>>,
+    /// How the issuer signs.
+    pub signature_algorithm: SignatureAlgorithm,
+}
+
+/// The exact bytes of a CA certificate that a signature covers, and the fields that they hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityTbs {
+    der: Vec<u8>,
+    fields: AuthorityFields,
+    ski: [u8; 20],
+}
+
+impl AuthorityTbs {
+    /// Builds the bytes.
+    ///
+    /// # Errors
+    /// When a name is empty or not DER, the key is not supported, or a time or the path length cannot be written.
+    pub fn build(fields: &AuthorityFields) -> Result<Self, AuthorityError> {
+        let spki = SpkiRef::parse(&fields.spki_der).map_err(AuthorityError::Key)?;
+        check_name(&fields.subject_der)?;
+        check_name(&fields.issuer_der)?;
+        if fields.path_len.is_some_and(|length| length > 127) {
+            return Err(AuthorityError::PathLength);
+        }
+        let not_before = time::date_time(fields.validity.not_before())?;
+        let not_after = time::date_time(fields.validity.not_after())?;
+        let ski = spki.key_identifier();
+        let mut w = Writer::with_capacity(512 + spki.der().len());
+        w.nest(tag::SEQUENCE, |w| {
+            w.raw(&[tag::context_constructed(0), 3, tag::INTEGER, 1, 2]);
+            w.value(tag::INTEGER, fields.serial.as_bytes());
+            w.raw(fields.signature_algorithm.identifier_der());
+            w.raw(&fields.issuer_der);
+            time::write_validity(w, not_before, not_after);
+            w.raw(&fields.subject_der);
+            w.raw(spki.der());
+            w.nest(tag::context_constructed(3), |w| {
+                w.nest(tag::SEQUENCE, |w| extensions(w, fields, &ski));
+            });
+        });
+        Ok(Self {
+            der: w.into_bytes(),
+            fields: fields.clone(),
+            ski,
+        })
+    }
+
+    /// What the bytes say.
+    #[must_use]
+    pub fn fields(&self) -> &AuthorityFields {
+        &self.fields
+    }
+
+    /// The CA's own key identifier, for what it issues.
+    #[must_use]
+    pub fn ski(&self) -> &[u8] {
+        &self.ski
+    }
+
+    /// The bytes to sign.
+    #[must_use]
+    pub fn as_der(&self) -> &[u8] {
+        &self.der
+    }
+
+    /// The certificate: these bytes, the algorithm, a signature (DER for ECDSA). It is not verified here.
+    #[must_use]
+    pub fn assemble(&self, signature: &[u8]) -> Vec<u8> {
+        tbs::assemble(&self.der, self.fields.signature_algorithm, signature)
+    }
+}
+
+fn extensions(w: &mut Writer, fields: &AuthorityFields, ski: &[u8]) {
+    encode::extension(w, oids::BASIC_CONSTRAINTS, true, |w| {
+        w.nest(tag::SEQUENCE, |w| {
+            w.raw(&[tag::BOOLEAN, 1, 0xff]);
+            if let Some(length) = fields.path_len {
+                w.value(tag::INTEGER, &[length]);
+            }
+        });
+    });
+    encode::extension(w, oids::KEY_USAGE, true, |w| {
+        // keyCertSign and cRLSign: bits 5 and 6, one unused.
+        w.raw(&[tag::BIT_STRING, 2, 1, 0x06]);
+    });
+    encode::key_identifiers(w, ski, fields.aki.as_deref().unwrap_or(ski));
+}
+
+fn check_name(der: &[u8]) -> Result<(), AuthorityError> {
+    let contents = Reader::open(der, der::Tag::Sequence, "Name").map_err(AuthorityError::Name)?;
+    if contents.is_finished() {
+        return Err(AuthorityError::NoName);
+    }
+    Ok(())
+}
+
+/// Why a CA certificate cannot be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AuthorityError {
+    /// A name that is not DER.
+    #[error("the authority's or issuer's name cannot be read")]
+    Name(#[source] Malformed),
+    /// An empty name.
+    #[error("an authority has a name that is not empty")]
+    NoName,
+    /// The key is not one that we certify.
+    #[error("the authority's public key is not accepted")]
+    Key(#[source] SpkiError),
+    /// A time that a certificate cannot hold.
+    #[error("the authority's validity is not valid")]
+    Validity(#[from] TimeError),
+    /// Above 127.
+    #[error("a path length is at most 127")]
+    PathLength,
+}

@@ -1,0 +1,66 @@
+//! Object identifiers, as the contents octets that DER holds.
+
+use der::asn1::ObjectIdentifier;
+
+pub(crate) const RSA_ENCRYPTION: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
+pub(crate) const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01];
+pub(crate) const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
+pub(crate) const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
+pub(crate) const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+
+pub(crate) const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
+pub(crate) const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
+
+/// PKCS#9 extensionRequest (RFC 2985, section 5.4.2).
+pub(crate) const EXTENSION_REQUEST: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x09, 0x0e];
+
+pub(crate) const SUBJECT_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x0e];
+pub(crate) const KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x0f];
+pub(crate) const SUBJECT_ALT_NAME: &[u8] = &[0x55, 0x1d, 0x11];
+pub(crate) const BASIC_CONSTRAINTS: &[u8] = &[0x55, 0x1d, 0x13];
+pub(crate) const AUTHORITY_KEY_IDENTIFIER: &[u8] = &[0x55, 0x1d, 0x23];
+pub(crate) const EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25];
+
+pub(crate) const ANY_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
+pub(crate) const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
+pub(crate) const CLIENT_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
+
+/// The dotted form, for people; the octets in hexadecimal when there is none.
+pub(crate) fn dotted(contents: &[u8]) -> String {
+    match ObjectIdentifier::from_bytes(contents) {
+        Ok(oid) => oid.to_string(),
+        Err(_) => contents.iter().map(|octet| format!("{octet:02x}")).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn are_what_their_names_say() {
+        let table = [
+            (RSA_ENCRYPTION, "1.2.840.113549.1.1.1"),
+            (EC_PUBLIC_KEY, "1.2.840.10045.2.1"),
+            (P256, "1.2.840.10045.3.1.7"),
+            (P384, "1.3.132.0.34"),
+            (ED25519, "1.3.101.112"),
+            (COMMON_NAME, "2.5.4.3"),
+            (ORGANIZATION, "2.5.4.10"),
+            (EXTENSION_REQUEST, "1.2.840.113549.1.9.14"),
+            (SUBJECT_KEY_IDENTIFIER, "2.5.29.14"),
+            (KEY_USAGE, "2.5.29.15"),
+            (SUBJECT_ALT_NAME, "2.5.29.17"),
+            (BASIC_CONSTRAINTS, "2.5.29.19"),
+            (AUTHORITY_KEY_IDENTIFIER, "2.5.29.35"),
+            (EXTENDED_KEY_USAGE, "2.5.29.37"),
+            (ANY_EXTENDED_KEY_USAGE, "2.5.29.37.0"),
+            (SERVER_AUTH, "1.3.6.1.5.5.7.3.1"),
+            (CLIENT_AUTH, "1.3.6.1.5.5.7.3.2"),
+        ];
+        for (contents, text) in table {
+            assert_eq!(dotted(contents), text);
+        }
+        assert_eq!(dotted(&[0x80]), "80");
+    }
+}

@@ -1,1 +1,43 @@
-//! Stub.
+//! The policy host: decides requests by WebAssembly components.
+//!
+//! A *policy* is a component of the world `sealwright:policy@1.0.0`
+//! (`policy-wasm/wit`), with its settings. It is compiled once, from the bytes
+//! of the component and from nothing else, and gets a fresh instance for every
+//! decision. [`PolicyHost`] runs decisions on threads of its own.
+//!
+//! What this crate is not: it knows nothing of gRPC, of files or of keys, and
+//! it does not check the ceiling of an issuer against a certificate (the
+//! signer and the gate do, each for itself).
+//!
+//! Invariants:
+//! * a decision is a pure function of the component, its settings, its limits
+//!   and the canonical [`PolicyInput`]: no clock, no randomness, no WASI;
+//! * a policy can narrow the ceiling, never widen it;
+//! * every error of a policy denies. What is the host's own failing (a full
+//!   queue or pool, the epoch backstop, memory that the system does not give)
+//!   is [`Outcome::Aborted`], which is neither a grant nor a policy's denial.
+
+mod bindings;
+mod combine;
+mod decision;
+mod engine;
+mod guard;
+mod host;
+mod input;
+mod limits;
+mod policy;
+mod profile;
+mod settings;
+
+pub use decision::{
+    AbortReason, Decision, Denial, Evaluation, LogLevel, LogLine, Narrowing, Outcome, Verdict, code,
+};
+pub use engine::{Engine, EngineError, EngineSettings};
+pub use host::{DEFAULT_DEADLINE, HostConfig, HostError, PolicyHost};
+pub use input::{
+    CallerFacts, CeilingFacts, CsrFacts, InputError, IssuerFacts, KubernetesFacts, PolicyInput, RequestFacts,
+};
+pub use limits::Limits;
+pub use policy::{LoadError, Policy, PolicySource, SettingsProblem};
+pub use profile::{EngineProfile, WIT_VERSION};
+pub use settings::{SettingsError, canonical_settings, parse_settings};

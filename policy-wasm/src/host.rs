@@ -1,0 +1,229 @@
+//! The policy host: threads on which policies decide.
+//!
+//! Decisions are CPU work of a guest, so they never run on an async worker.
+//! The queue is bounded; a request that nobody waits for any more is dropped
+//! from it unexecuted.
+
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use tokio::sync::oneshot;
+
+use crate::{
+    AbortReason, Decision, Denial, Engine, Narrowing, Outcome, Policy, PolicyInput, combine, decision::code,
+};
+
+/// How long [`PolicyHost::decide`] waits.
+pub const DEFAULT_DEADLINE: Duration = Duration::from_secs(10);
+/// A worker's stack, in bytes: the stack of WebAssembly and ample space around.
+const STACK_BYTES: usize = 2 << 20;
+
+/// The size of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostConfig {
+    /// Threads that decide.
+    pub threads: usize,
+    /// Requests that may wait.
+    pub queue: usize,
+}
+
+impl Default for HostConfig {
+    fn default() -> Self {
+        Self {
+            threads: thread::available_parallelism().map_or(2, usize::from),
+            queue: 1024,
+        }
+    }
+}
+
+/// Decides requests. Cheap to clone; its threads end with the last clone.
+#[derive(Clone, Debug)]
+pub struct PolicyHost {
+    engine: Engine,
+    queue: Sender<Job>,
+}
+
+struct Job {
+    policies: Vec<Arc<Policy>>,
+    input: PolicyInput,
+    span: tracing::Span,
+    answer: oneshot::Sender<Decision>,
+}
+
+impl PolicyHost {
+    /// Starts the threads.
+    ///
+    /// # Errors
+    /// When a size is zero or the system refuses a thread.
+    pub fn start(engine: Engine, config: HostConfig) -> Result<Self, HostError> {
+        if config.threads == 0 || config.queue == 0 {
+            return Err(HostError::Size(config));
+        }
+        let (queue, jobs) = bounded(config.queue);
+        for number in 0..config.threads {
+            let jobs = jobs.clone();
+            thread::Builder::new()
+                .name(format!("policy-{number}"))
+                .stack_size(STACK_BYTES)
+                .spawn(move || work(&jobs))
+                .map_err(HostError::Thread)?;
+        }
+        Ok(Self { engine, queue })
+    }
+
+    /// The engine that policies for this host are loaded with.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Requests that wait now.
+    #[must_use]
+    pub fn queued(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Asks all policies within [`DEFAULT_DEADLINE`].
+    pub async fn decide(&self, policies: &[Arc<Policy>], input: PolicyInput) -> Decision {
+        self.decide_within(policies, input, DEFAULT_DEADLINE).await
+    }
+
+    /// Asks all policies, in order, until one does not allow. Each sees the
+    /// same input. No policies: denied. When this future is dropped, or the
+    /// deadline passes, a request that still waits is not executed.
+    pub async fn decide_within(
+        &self,
+        policies: &[Arc<Policy>],
+        input: PolicyInput,
+        deadline: Duration,
+    ) -> Decision {
+        let refused = |input: &PolicyInput, reason| Decision {
+            outcome: Outcome::Aborted { policy: None, reason },
+            evaluations: Vec::new(),
+            input_json: input.canonical(),
+            decided_at: input.decided_at,
+        };
+        // What is answered when the worker's answer does not come.
+        let backup = input.clone();
+        let (answer, decision) = oneshot::channel();
+        let job = Job {
+            policies: policies.to_vec(),
+            input,
+            span: tracing::Span::current(),
+            answer,
+        };
+        match self.queue.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(job)) => return refused(&job.input, AbortReason::QueueFull),
+            Err(TrySendError::Disconnected(job)) => {
+                return refused(&job.input, AbortReason::Stopped);
+            }
+        }
+        match tokio::time::timeout(deadline, decision).await {
+            Ok(Ok(decision)) => decision,
+            Ok(Err(_)) => refused(&backup, AbortReason::Stopped),
+            Err(_) => refused(&backup, AbortReason::Deadline),
+        }
+    }
+}
+
+fn work(jobs: &Receiver<Job>) {
+    for job in jobs {
+        let Job {
+            policies,
+            input,
+            span,
+            answer,
+        } = job;
+        if answer.is_closed() {
+            continue;
+        }
+        let waited_for = || !answer.is_closed();
+        // A panic here would be a fault of ours or of wasmtime; it must not
+        // take the worker away from the requests behind.
+        let decision = catch_unwind(AssertUnwindSafe(|| {
+            span.in_scope(|| decide(&policies, &input, waited_for))
+        }));
+        match decision {
+            // Nobody waits any more: nothing to tell.
+            Ok(decision) => drop(answer.send(decision)),
+            Err(_) => tracing::error!("a policy worker panicked"),
+        }
+    }
+}
+
+/// The decision of all policies; the part of the host that is pure.
+fn decide(policies: &[Arc<Policy>], input: &PolicyInput, waited_for: impl Fn() -> bool) -> Decision {
+    let mut decision = Decision {
+        outcome: Outcome::Allow(Narrowing::default()),
+        evaluations: Vec::with_capacity(policies.len()),
+        input_json: input.canonical(),
+        decided_at: input.decided_at,
+    };
+    if let Some(denial) = refuse_unasked(policies, input) {
+        decision.outcome = Outcome::Deny(denial);
+        return decision;
+    }
+    let record = input.to_wit();
+    let mut granted = Narrowing::default();
+    for policy in policies {
+        if !waited_for() {
+            decision.outcome = Outcome::Aborted {
+                policy: None,
+                reason: AbortReason::Deadline,
+            };
+            return decision;
+        }
+        let evaluation = policy.evaluate_wit(input, &record);
+        let step = match (&evaluation.narrowing, &evaluation.denial) {
+            (Some(narrowing), _) => {
+                combine::intersect(std::mem::take(&mut granted), narrowing, policy.name())
+                    .map_err(Outcome::Deny)
+            }
+            (None, Some(denial)) => Err(Outcome::Deny(denial.clone())),
+            (None, None) => Err(Outcome::Aborted {
+                policy: Some(policy.name().to_owned()),
+                reason: evaluation.aborted.unwrap_or(AbortReason::Instantiation),
+            }),
+        };
+        decision.evaluations.push(evaluation);
+        match step {
+            Ok(narrowing) => granted = narrowing,
+            Err(outcome) => {
+                decision.outcome = outcome;
+                return decision;
+            }
+        }
+    }
+    decision.outcome = Outcome::Allow(granted);
+    decision
+}
+
+/// Refusals for which no policy has to be asked.
+fn refuse_unasked(policies: &[Arc<Policy>], input: &PolicyInput) -> Option<Denial> {
+    if policies.is_empty() {
+        return Some(combine::fault(
+            "",
+            code::NO_POLICY,
+            "no policy is in scope for this issuer",
+        ));
+    }
+    let error = input.check().err()?;
+    Some(combine::fault("", code::INPUT_INVALID, error.to_string()))
+}
+
+/// Why a host did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum HostError {
+    /// No threads, or no queue.
+    #[error("the policy host needs at least one thread and a queue of one, not {0:?}")]
+    Size(HostConfig),
+    /// The system refused a thread.
+    #[error("a policy thread did not start")]
+    Thread(#[source] std::io::Error),
+}

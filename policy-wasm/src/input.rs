@@ -1,0 +1,293 @@
+//! What a policy is told about one request.
+//!
+//! The canonical JSON of a [`PolicyInput`] is what the ledger keeps, and the
+//! only thing that the component's own record is made from: whoever has it can
+//! run the decision again.
+
+use std::collections::BTreeMap;
+
+use sealwright_identity::{Digest, DnsPattern, KeyType, TrustDomain, Usage};
+use serde::{Deserialize, Serialize};
+
+use crate::{bindings::sealwright::policy::types as wit, settings};
+
+/// Everything that a policy may know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyInput {
+    /// Who asks.
+    pub caller: CallerFacts,
+    /// The certificate signing request.
+    pub csr: CsrFacts,
+    /// The rest of what is asked for.
+    pub request: RequestFacts,
+    /// Who would sign.
+    pub issuer: IssuerFacts,
+    /// The most that could be granted.
+    pub ceiling: CeilingFacts,
+    /// The time of the decision, in seconds since the Unix epoch.
+    pub decided_at: i64,
+}
+
+/// Who asks, as the authenticators found out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CallerFacts {
+    /// The kind of authenticator: `client-certificate` or `jwt`.
+    pub source: String,
+    /// The configured name of the authenticator.
+    pub authenticator: String,
+    /// SPIFFE IDs; the first is the primary identity.
+    pub identities: Vec<String>,
+    /// From a Kubernetes service-account token.
+    pub kubernetes: Option<KubernetesFacts>,
+    /// The cluster that the authenticator speaks for.
+    pub cluster: Option<String>,
+    /// Constants from configuration.
+    pub attributes: BTreeMap<String, String>,
+    /// Metadata of the request, verified by nobody.
+    pub claims: BTreeMap<String, String>,
+}
+
+/// The pod that a service-account token is bound to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(missing_docs, reason = "the names say it")]
+pub struct KubernetesFacts {
+    pub namespace: String,
+    pub service_account: String,
+    pub pod_name: Option<String>,
+    pub pod_uid: Option<String>,
+    pub node_name: Option<String>,
+    pub node_uid: Option<String>,
+}
+
+/// Facts about the certificate signing request. Its names are wishes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CsrFacts {
+    /// URI names asked for.
+    pub uris: Vec<String>,
+    /// DNS names asked for.
+    pub dns: Vec<String>,
+    /// Addresses asked for.
+    pub ips: Vec<String>,
+    /// Mail addresses asked for.
+    pub emails: Vec<String>,
+    /// The subject's common name.
+    pub common_name: Option<String>,
+    /// The subject's organizations.
+    pub organizations: Vec<String>,
+    /// Whether it asks to become an authority.
+    pub is_ca: bool,
+    /// Object identifiers of the extensions asked for.
+    pub extensions: Vec<String>,
+    /// The algorithm of its self-signature.
+    pub signature_algorithm: String,
+    /// The kind of its key.
+    pub key_type: KeyType,
+    /// SHA-256 of its SubjectPublicKeyInfo.
+    pub spki_digest: Digest,
+}
+
+/// The rest of what is asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RequestFacts {
+    /// The lifetime asked for; the issuer's default when none was named.
+    pub lifetime_seconds: u64,
+}
+
+/// Who would sign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerFacts {
+    /// Its configured name.
+    pub name: String,
+    /// Its trust domain.
+    pub trust_domain: TrustDomain,
+}
+
+/// The most that could be granted to this caller by this issuer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CeilingFacts {
+    /// The longest lifetime.
+    pub max_lifetime_seconds: u64,
+    /// The lifetime when none is asked for.
+    pub default_lifetime_seconds: u64,
+    /// Candidate names as `URI:…`, `DNS:…`: what a policy chooses from.
+    pub names: Vec<String>,
+    /// DNS names that the issuer may certify.
+    pub dns_patterns: Vec<DnsPattern>,
+    /// Usages that the issuer may grant.
+    pub usages: Vec<Usage>,
+    /// Kinds of keys that the issuer may certify.
+    pub key_types: Vec<KeyType>,
+}
+
+/// The input with the name of its schema beside it.
+#[derive(Serialize)]
+struct Tagged<'a> {
+    schema: &'static str,
+    #[serde(flatten)]
+    input: &'a PolicyInput,
+}
+
+impl PolicyInput {
+    /// The schema that the canonical JSON names under `schema`.
+    pub const SCHEMA: &'static str = "sealwright.policy-input/1";
+
+    /// RFC 8785 JSON, with `schema`. Exact for every input that
+    /// [`PolicyInput::check`] accepts.
+    #[must_use]
+    pub fn canonical(&self) -> Vec<u8> {
+        settings::canonical(&Tagged {
+            schema: Self::SCHEMA,
+            input: self,
+        })
+        .into_bytes()
+    }
+
+    /// Reads canonical JSON back, as for a replay.
+    ///
+    /// # Errors
+    /// When the bytes are not exactly what [`PolicyInput::canonical`] writes.
+    pub fn from_canonical(bytes: &[u8]) -> Result<Self, InputError> {
+        let mut value: serde_json::Value = serde_json::from_slice(bytes).map_err(InputError::Syntax)?;
+        let schema = value.as_object_mut().and_then(|map| map.remove("schema"));
+        match schema.as_ref().and_then(|schema| schema.as_str()) {
+            Some(Self::SCHEMA) => {}
+            other => return Err(InputError::Schema(other.map(str::to_owned))),
+        }
+        let input: Self = serde_json::from_value(value).map_err(InputError::Syntax)?;
+        input.check()?;
+        if input.canonical() != bytes {
+            return Err(InputError::NotCanonical);
+        }
+        Ok(input)
+    }
+
+    /// Whether each number has an exact place in JSON.
+    ///
+    /// # Errors
+    /// Names the field with an integer beyond 2^53.
+    pub fn check(&self) -> Result<(), InputError> {
+        let unsigned = |name, value: u64| (name, i128::from(value));
+        let numbers = [
+            unsigned("request.lifetime_seconds", self.request.lifetime_seconds),
+            unsigned("ceiling.max_lifetime_seconds", self.ceiling.max_lifetime_seconds),
+            unsigned(
+                "ceiling.default_lifetime_seconds",
+                self.ceiling.default_lifetime_seconds,
+            ),
+            ("decided_at", i128::from(self.decided_at)),
+        ];
+        match numbers.iter().find(|(_, value)| !settings::fits(*value)) {
+            Some((field, _)) => Err(InputError::Integer { field }),
+            None => Ok(()),
+        }
+    }
+
+    /// The component's own record.
+    pub(crate) fn to_wit(&self) -> wit::Input {
+        wit::Input {
+            caller: caller(&self.caller),
+            csr: csr(&self.csr),
+            request: wit::Request {
+                lifetime_seconds: self.request.lifetime_seconds,
+            },
+            issuer: wit::Issuer {
+                name: self.issuer.name.clone(),
+                trust_domain: self.issuer.trust_domain.to_string(),
+            },
+            ceiling: ceiling(&self.ceiling),
+            decided_at: self.decided_at,
+        }
+    }
+}
+
+fn caller(facts: &CallerFacts) -> wit::Caller {
+    wit::Caller {
+        source: facts.source.clone(),
+        authenticator: facts.authenticator.clone(),
+        identities: facts.identities.clone(),
+        kubernetes: facts.kubernetes.as_ref().map(|pod| wit::Kubernetes {
+            namespace: pod.namespace.clone(),
+            service_account: pod.service_account.clone(),
+            pod_name: pod.pod_name.clone(),
+            pod_uid: pod.pod_uid.clone(),
+            node_name: pod.node_name.clone(),
+            node_uid: pod.node_uid.clone(),
+        }),
+        cluster: facts.cluster.clone(),
+        attributes: attributes(&facts.attributes),
+        claims: attributes(&facts.claims),
+    }
+}
+
+fn attributes(map: &BTreeMap<String, String>) -> Vec<wit::Attribute> {
+    map.iter()
+        .map(|(name, value)| wit::Attribute {
+            name: name.clone(),
+            value: value.clone(),
+        })
+        .collect()
+}
+
+fn csr(facts: &CsrFacts) -> wit::Csr {
+    wit::Csr {
+        uris: facts.uris.clone(),
+        dns: facts.dns.clone(),
+        ips: facts.ips.clone(),
+        emails: facts.emails.clone(),
+        common_name: facts.common_name.clone(),
+        organizations: facts.organizations.clone(),
+        is_ca: facts.is_ca,
+        extensions: facts.extensions.clone(),
+        signature_algorithm: facts.signature_algorithm.clone(),
+        key_type: facts.key_type.to_string(),
+        spki_digest: facts.spki_digest.to_string(),
+    }
+}
+
+fn ceiling(facts: &CeilingFacts) -> wit::Ceiling {
+    wit::Ceiling {
+        max_lifetime_seconds: facts.max_lifetime_seconds,
+        default_lifetime_seconds: facts.default_lifetime_seconds,
+        names: facts.names.clone(),
+        dns_patterns: facts.dns_patterns.iter().map(ToString::to_string).collect(),
+        usages: facts
+            .usages
+            .iter()
+            .map(|usage| match usage {
+                Usage::ServerAuth => wit::Usage::Server,
+                Usage::ClientAuth => wit::Usage::Client,
+            })
+            .collect(),
+        key_types: facts.key_types.iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Why some bytes or values are no input.
+#[derive(Debug, thiserror::Error)]
+pub enum InputError {
+    /// Not JSON, or not the fields of the schema.
+    #[error("the policy input is not JSON of its schema")]
+    Syntax(#[source] serde_json::Error),
+    /// Another schema, or none.
+    #[error("the policy input has the schema {0:?}, not {known:?}", known = PolicyInput::SCHEMA)]
+    Schema(Option<String>),
+    /// Another spelling of an input.
+    #[error("the policy input is not canonical JSON")]
+    NotCanonical,
+    /// An integer that JSON cannot carry exactly.
+    #[error("{field} is an integer beyond 2^53")]
+    Integer {
+        /// Its path.
+        field: &'static str,
+    },
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

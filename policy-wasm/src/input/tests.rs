@@ -1,0 +1,88 @@
+//! Golden bytes of the canonical input, and a sample for other tests.
+
+use super::*;
+
+/// A request as Istio's agent makes it.
+pub(crate) fn sample() -> PolicyInput {
+    PolicyInput {
+        caller: CallerFacts {
+            source: "jwt".to_owned(),
+            authenticator: "kubernetes".to_owned(),
+            identities: vec!["spiffe://cluster.local/ns/shop/sa/cart".to_owned()],
+            kubernetes: Some(KubernetesFacts {
+                namespace: "shop".to_owned(),
+                service_account: "cart".to_owned(),
+                pod_name: Some("cart-0".to_owned()),
+                pod_uid: None,
+                node_name: Some("node-1".to_owned()),
+                node_uid: None,
+            }),
+            cluster: Some("east".to_owned()),
+            attributes: [("tier".to_owned(), "gold".to_owned())].into(),
+            claims: BTreeMap::new(),
+        },
+        csr: CsrFacts {
+            uris: vec!["spiffe://cluster.local/ns/shop/sa/cart".to_owned()],
+            dns: Vec::new(),
+            ips: Vec::new(),
+            emails: Vec::new(),
+            common_name: None,
+            organizations: vec![String::new()],
+            is_ca: false,
+            extensions: vec!["2.5.29.17".to_owned()],
+            signature_algorithm: "ecdsa-with-SHA256".to_owned(),
+            key_type: KeyType::P256,
+            spki_digest: Digest::of(b"key"),
+        },
+        request: RequestFacts {
+            lifetime_seconds: 86_400,
+        },
+        issuer: IssuerFacts {
+            name: "default".to_owned(),
+            trust_domain: "cluster.local".parse().unwrap(),
+        },
+        ceiling: CeilingFacts {
+            max_lifetime_seconds: 7_776_000,
+            default_lifetime_seconds: 86_400,
+            names: vec!["URI:spiffe://cluster.local/ns/shop/sa/cart".to_owned()],
+            dns_patterns: vec!["*.shop.svc".parse().unwrap()],
+            usages: vec![Usage::ServerAuth, Usage::ClientAuth],
+            key_types: vec![KeyType::P256, KeyType::Rsa(2048)],
+        },
+        decided_at: 1_790_000_000,
+    }
+}
+
+const GOLDEN: &str = r#"{"caller":{"attributes":{"tier":"gold"},"authenticator":"kubernetes","claims":{},"cluster":"east","identities":["spiffe://cluster.local/ns/shop/sa/cart"],"kubernetes":{"namespace":"shop","node_name":"node-1","node_uid":null,"pod_name":"cart-0","pod_uid":null,"service_account":"cart"},"source":"jwt"},"ceiling":{"default_lifetime_seconds":86400,"dns_patterns":["*.shop.svc"],"key_types":["p256","rsa2048"],"max_lifetime_seconds":7776000,"names":["URI:spiffe://cluster.local/ns/shop/sa/cart"],"usages":["server","client"]},"csr":{"common_name":null,"dns":[],"emails":[],"extensions":["2.5.29.17"],"ips":[],"is_ca":false,"key_type":"p256","organizations":[""],"signature_algorithm":"ecdsa-with-SHA256","spki_digest":"sha256:2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683","uris":["spiffe://cluster.local/ns/shop/sa/cart"]},"decided_at":1790000000,"issuer":{"name":"default","trust_domain":"cluster.local"},"request":{"lifetime_seconds":86400},"schema":"sealwright.policy-input/1"}"#;
+
+#[test]
+fn has_golden_bytes() {
+    assert_eq!(String::from_utf8(sample().canonical()).unwrap(), GOLDEN);
+}
+
+#[test]
+fn reads_back_only_its_own_bytes() {
+    let input = sample();
+    assert_eq!(PolicyInput::from_canonical(&input.canonical()).unwrap(), input);
+    for wrong in [
+        GOLDEN.replace("policy-input/1", "policy-input/2"),
+        GOLDEN.replace(r#","schema":"sealwright.policy-input/1""#, ""),
+        GOLDEN.replace(r#""is_ca":false"#, r#""is_ca": false"#),
+        GOLDEN.replace(r#""is_ca":false"#, r#""is_ca":false,"is_ca":false"#),
+        GOLDEN.replace(r#""is_ca""#, r#""is_root""#),
+        GOLDEN.replace(r#"1790000000"#, r#"9007199254740993"#),
+        String::new(),
+    ] {
+        assert!(PolicyInput::from_canonical(wrong.as_bytes()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn names_the_number_that_json_cannot_hold() {
+    let mut input = sample();
+    input.request.lifetime_seconds = (1 << 53) + 1;
+    assert_eq!(
+        input.check().unwrap_err().to_string(),
+        "request.lifetime_seconds is an integer beyond 2^53"
+    );
+}

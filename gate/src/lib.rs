@@ -13,7 +13,7 @@
 
 pub mod client;
 pub mod config;
-// pub mod issuers;
+pub mod issuers;
 pub mod protocol;
 // #[cfg(feature = "server")]
 // pub mod server;

@@ -104,7 +104,7 @@ pub struct TokenSection {
     pub pin_file: Option<PathBuf>,
     /// An inherited descriptor to read the PIN from, once.
     #[serde(default)]
-    pub pin_fd: Option<i32>,
+    pub pin_fd: Option<u32>,
     /// Ask on the terminal, once.
     #[serde(default)]
     pub pin_prompt: bool,

@@ -1,0 +1,90 @@
+//! Why issuers or policies could not be loaded: the key, the file, and what to do.
+
+use std::io;
+use std::path::PathBuf;
+
+use sealwright_identity::Digest;
+use sealwright_x509::issuer::ChainError;
+
+/// A file that the configuration names does not serve.
+#[derive(Debug, thiserror::Error)]
+pub enum IssuersError {
+    /// A file cannot be read.
+    #[error("{key}: cannot read {}; make it exist and readable", path.display())]
+    Unreadable {
+        /// The configuration key.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is too large to be what the key asks for.
+    #[error("{key}: {} is larger than {limit} bytes; name the right file", path.display())]
+    TooLarge {
+        /// The configuration key.
+        key: String,
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// A chain does not verify.
+    #[error(
+        "issuers.{issuer}: {} and {} are no valid chain; put the issuing certificate first, then each that signed the one before, up to a root of the bundle",
+        chain.display(),
+        roots.display()
+    )]
+    Chain {
+        /// The issuer's name.
+        issuer: String,
+        /// The chain's file.
+        chain: PathBuf,
+        /// The root bundle's file.
+        roots: PathBuf,
+        /// What does not hold.
+        #[source]
+        source: ChainError,
+    },
+    /// A module is not the one that was pinned.
+    #[error(
+        "policies.{policy}.digest: {} has {found}, not {expected}; restore the file or change the digest",
+        path.display()
+    )]
+    Digest {
+        /// The policy's name.
+        policy: String,
+        /// The module's file.
+        path: PathBuf,
+        /// The configured digest.
+        expected: Digest,
+        /// The file's digest.
+        found: Digest,
+    },
+    /// Settings have no canonical form.
+    #[error(
+        "policies.{policy}.settings: they have no canonical JSON form; use strings, whole numbers, lists and tables"
+    )]
+    Settings {
+        /// The policy's name.
+        policy: String,
+        /// What the serializer said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An issuer lists a policy that is not configured.
+    #[error("issuers.{issuer}.policies: no policy is called {policy:?}; add it or correct the name")]
+    UnknownPolicy {
+        /// The issuer's name.
+        issuer: String,
+        /// The missing policy.
+        policy: String,
+    },
+    /// The default issuer is not configured.
+    #[error("default_issuer: no issuer is called {name:?}; name one of [[issuers]]")]
+    Unknown {
+        /// The missing issuer.
+        name: String,
+    },
+}

@@ -1,1 +1,53 @@
-//! Stub.
+//! The only crate that sees PKCS#11: the token, its PIN, its keys, and the
+//! threads that sign.
+//!
+//! It is a library of the gate; nothing else in the product touches a token.
+//! It neither decides what is signed nor records it, and it does not verify
+//! what the token answers: the gate does all three.
+//!
+//! What it promises:
+//!
+//! * a PIN that a token refused is not tried again, not even after a restart
+//!   ([`Error::is_pin`], [`reset_pin_marker`]);
+//! * a key is one key, by label and id, or an error;
+//! * only the structures of [`Signable`] are signed, never a bare digest;
+//! * every request is answered by its deadline, whatever the module does;
+//! * what a session, a login or a handle lost is repaired in place, and all
+//!   else is reported by [`SessionPool::failed`], for the process to end
+//!   (`rv` has the table).
+
+#![forbid(unsafe_code)]
+
+mod asn1;
+pub mod config;
+mod error;
+mod inspect;
+mod key;
+mod marker;
+mod metrics;
+mod module;
+mod operation;
+pub mod pin;
+mod pool;
+pub mod provision;
+mod public_key;
+pub mod rv;
+mod signable;
+mod slots;
+pub mod softhsm;
+mod tbs;
+mod token;
+pub mod uri;
+
+pub use config::{PinSource, TokenConfig, TokenSelector};
+pub use error::{CallError, Error, MarkerError, ModuleError, PinError, PublicKeyError, Refusal};
+pub use inspect::{Inspection, LoginAdvice, inspect};
+pub use key::{KeyHandle, KeyProtection, KeyPurpose, KeySelector, KeySelectorError};
+pub use marker::{PinMarker, reset_pin_marker};
+pub use metrics::{Metrics, Repair};
+pub use pin::Pin;
+pub use pool::{PoolConfig, PoolFailure, SessionPool, SignError};
+pub use signable::{CertificationRequestInfo, Probe, Signable};
+pub use slots::{PinState, TokenInfo};
+pub use token::Token;
+pub use uri::Pkcs11Uri;

@@ -1,0 +1,215 @@
+//! Signatures, from any number of tasks, on a few threads with a session each.
+//!
+//! A PKCS#11 call blocks and has no time limit, so it never runs on an async
+//! worker. Requests wait in a bounded queue; each has a deadline, and one that
+//! is past it when its turn comes is dropped unsigned. A worker that stays in
+//! one call for longer than the pool's deadline is taken for lost and replaced,
+//! at most as many times as there are workers. After that, and after anything
+//! that a session cannot repair, the pool fails for good: every request gets
+//! [`SignError::Fatal`], [`SessionPool::failed`] returns, and the process that
+//! owns the pool is expected to end.
+
+mod failure;
+mod monitor;
+mod worker;
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use crossbeam_channel::{Sender, TrySendError, bounded};
+use tokio::{
+    sync::{oneshot, watch},
+    time::{Instant, timeout_at},
+};
+
+pub use self::failure::{PoolFailure, SignError};
+use self::{
+    monitor::Monitor,
+    worker::{Crew, Job},
+};
+use crate::{
+    config::TokenConfig,
+    key::KeyHandle,
+    metrics::Metrics,
+    operation::Operation,
+    signable::{Probe, Signable},
+    tbs::{SignatureAlgorithm, verify_signature},
+    token::Token,
+};
+
+/// How a pool works; see [`TokenConfig`] for the meaning of each.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct PoolConfig {
+    /// Worker threads; at least one.
+    pub sessions: usize,
+    /// Requests that may wait; at least one.
+    pub queue: usize,
+    /// Longest time of one signature, waiting included.
+    pub deadline: Duration,
+}
+
+impl From<&TokenConfig> for PoolConfig {
+    fn from(config: &TokenConfig) -> Self {
+        Self {
+            sessions: config.sessions,
+            queue: config.queue,
+            deadline: config.deadline,
+        }
+    }
+}
+
+/// The pool. Cheap to clone; its threads end with the last clone.
+#[derive(Clone)]
+pub struct SessionPool(Arc<Inner>);
+
+struct Inner {
+    jobs: Sender<Job>,
+    /// Dropped with the pool, which ends the monitor.
+    _stop: Sender<()>,
+    failure: watch::Receiver<Option<PoolFailure>>,
+    config: PoolConfig,
+    metrics: Metrics,
+}
+
+impl SessionPool {
+    /// Starts the workers. Their sessions are opened by the first request.
+    pub fn start(token: Token, config: PoolConfig, metrics: Metrics) -> Self {
+        let config = PoolConfig {
+            sessions: config.sessions.max(1),
+            queue: config.queue.max(1),
+            ..config
+        };
+        let (jobs, queue) = bounded(config.queue);
+        let (stop, stopped) = bounded(0);
+        let (crew, failure) = Crew::new(token, queue, metrics.clone());
+        Monitor::start(crew, config, stopped);
+        Self(Arc::new(Inner {
+            jobs,
+            _stop: stop,
+            failure,
+            config,
+            metrics,
+        }))
+    }
+
+    /// Signs within `deadline`, which counts from now and is capped by the
+    /// pool's own. The answer is as X.509 holds it: DER for ECDSA.
+    ///
+    /// It is not verified here: who asks does that, with another code.
+    ///
+    /// # Errors
+    /// See [`SignError`]. After [`SignError::Deadline`] the token may have
+    /// made the signature all the same.
+    pub async fn sign(
+        &self,
+        key: &KeyHandle,
+        what: Signable,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, SignError> {
+        let result = self.submit(key, &what, deadline).await;
+        self.0.metrics.answered(match &result {
+            Ok(_) => "ok",
+            Err(error) => error.code(),
+        });
+        result
+    }
+
+    /// Signs a probe with the health key and verifies the answer: the only
+    /// health check that says anything, as a session that is lost in the token
+    /// still reports itself logged in.
+    ///
+    /// # Errors
+    /// As [`SessionPool::sign`], and [`SignError::Unverified`].
+    pub async fn probe(&self, key: &KeyHandle, deadline: Duration) -> Result<(), SignError> {
+        let probe = Probe::new();
+        let signature = self.sign(key, Signable::Probe(probe.clone()), deadline).await?;
+        let algorithm = SignatureAlgorithm::for_ca_key(key.key_type());
+        verify_signature(key.spki_der(), algorithm, probe.message(), &signature)
+            .map_err(|_| SignError::Unverified)
+    }
+
+    /// Waits until the pool has failed for good; for ever, if it never does.
+    pub async fn failed(&self) -> PoolFailure {
+        let mut failure = self.0.failure.clone();
+        // The sender lives in the workers: when they are gone without a word,
+        // the pool is being dropped.
+        loop {
+            if let Some(failure) = failure.borrow_and_update().clone() {
+                return failure;
+            }
+            if failure.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Why the pool has failed, if it has.
+    pub fn failure(&self) -> Option<PoolFailure> {
+        self.0.failure.borrow().clone()
+    }
+
+    /// Requests that wait for a worker now.
+    pub fn queue_depth(&self) -> usize {
+        self.0.jobs.len()
+    }
+
+    async fn submit(
+        &self,
+        key: &KeyHandle,
+        what: &Signable,
+        deadline: Duration,
+    ) -> Result<Vec<u8>, SignError> {
+        if let Some(failure) = self.failure() {
+            return Err(SignError::Fatal(failure));
+        }
+        let queued = Instant::now();
+        let deadline = queued + deadline.min(self.0.config.deadline);
+        let (reply, answer) = oneshot::channel();
+        let job = Job {
+            key: key.clone(),
+            operation: prepare(key, what)?,
+            queued,
+            deadline,
+            reply,
+        };
+        self.0.metrics.queue_depth.inc();
+        if let Err(error) = self.0.jobs.try_send(job) {
+            self.0.metrics.queue_depth.dec();
+            return Err(match error {
+                TrySendError::Full(_) => SignError::Overloaded {
+                    queue: self.0.config.queue,
+                },
+                TrySendError::Disconnected(_) => SignError::Fatal(PoolFailure::Stopped),
+            });
+        }
+        match timeout_at(deadline, answer).await {
+            Ok(Ok(result)) => result,
+            // A worker dropped the request: past its deadline, or given up.
+            Ok(Err(_)) => Err(self.failure().map_or(SignError::Deadline, SignError::Fatal)),
+            Err(_) => Err(SignError::Deadline),
+        }
+    }
+}
+
+impl fmt::Debug for SessionPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionPool")
+            .field("config", &self.0.config)
+            .field("failure", &self.failure())
+            .finish_non_exhaustive()
+    }
+}
+
+fn prepare(key: &KeyHandle, what: &Signable) -> Result<Operation, SignError> {
+    if what.purpose() != key.purpose() {
+        return Err(SignError::Purpose);
+    }
+    let able = SignatureAlgorithm::for_ca_key(key.key_type());
+    if what.algorithm().is_some_and(|wanted| wanted != able) {
+        return Err(SignError::Algorithm {
+            key_type: key.key_type(),
+        });
+    }
+    Operation::new(key.key_type(), what.message()).map_err(|error| SignError::Unsupported {
+        reason: error.to_string(),
+    })
+}

@@ -1,0 +1,185 @@
+//! Making a token and its keys, for development and tests.
+//!
+//! Keys are made in the token and can never leave it: sensitive, not
+//! extractable, private, fixed, and good for signatures alone. Without
+//! `CKA_MODIFIABLE` false a usage could be switched on later, so it is.
+
+use std::path::Path;
+
+use cryptoki::{mechanism::Mechanism, object::Attribute, session::UserType, slot::Slot, types::AuthPin};
+use parking_lot::Mutex;
+use sealwright_identity::KeyType;
+
+use crate::{
+    config::TokenSelector,
+    error::Error,
+    key::{KeyHandle, KeySelector},
+    metrics::Metrics,
+    module::{Module, SessionKind},
+    pin::Pin,
+    public_key::{ED25519_PARAMS, P256_PARAMS, P384_PARAMS},
+    slots::{self, TokenInfo},
+    softhsm::TokenFolder,
+    token::Token,
+};
+
+/// Generating two keys at once fails now and then on SoftHSM.
+static GENERATION: Mutex<()> = Mutex::new(());
+
+/// The public exponent F4.
+const F4: [u8; 3] = [1, 0, 1];
+
+/// Initialises the first free slot of the module as a token with this label
+/// and sets its user PIN. No session may be open in the module.
+///
+/// # Errors
+/// A token of that label exists, no slot is free, or the token refuses.
+pub fn init_token(module: &Path, label: &str, so_pin: &Pin, user_pin: &Pin) -> Result<TokenInfo, Error> {
+    let text = |pin: &Pin| -> Result<AuthPin, Error> {
+        pin.text().map_err(|source| Error::Pin {
+            token: label.to_owned(),
+            source,
+        })
+    };
+    let (so_pin, user_pin) = (text(so_pin)?, text(user_pin)?);
+    let module = Module::load(module, &Metrics::default())?;
+    let selector = TokenSelector::Label(label.to_owned());
+    match slots::find(&module, &selector) {
+        Err(Error::TokenAbsent { .. }) => {}
+        Err(error @ (Error::Module(_) | Error::Call { .. })) => return Err(error),
+        _ => {
+            return Err(Error::Exists {
+                what: format!("a token with the label `{label}`"),
+            });
+        }
+    }
+    let slot = free_slot(&module)?;
+    module
+        .call("C_InitToken", |pkcs11| pkcs11.init_token(slot, &so_pin, label))
+        .map_err(Error::call("initialising it"))?;
+    // SoftHSM moves a new token to another slot, so it is found again.
+    let found = slots::find(&module, &selector)?;
+    let session = module
+        .open_session(found.slot, SessionKind::ReadWrite)
+        .map_err(Error::call("opening its first session"))?;
+    session
+        .call("C_Login", |session| session.login(UserType::So, Some(&so_pin)))
+        .map_err(Error::call("logging in as security officer"))?;
+    session
+        .call("C_InitPIN", |session| session.init_pin(&user_pin))
+        .map_err(Error::call("setting the user PIN"))?;
+    // The end of the last session ends the login, too.
+    drop(session);
+    sync_softhsm()?;
+    Ok(slots::find(&module, &selector)?.info)
+}
+
+/// Generates a key pair under a label and an id that no private key has yet.
+///
+/// # Errors
+/// The label or the id is taken, the type is none that this crate signs with,
+/// or the token refuses.
+pub fn generate_key_pair(
+    token: &Token,
+    label: &str,
+    id: &[u8],
+    key_type: KeyType,
+) -> Result<KeyHandle, Error> {
+    let _one = GENERATION.lock();
+    let selector = KeySelector::new(Some(label.to_owned()), Some(id.to_vec()))?;
+    for taken in [
+        KeySelector::new(Some(label.to_owned()), None)?,
+        KeySelector::new(None, Some(id.to_vec()))?,
+    ] {
+        if token.count_keys(&taken)? != 0 {
+            return Err(Error::Exists {
+                what: format!("a private key {taken}"),
+            });
+        }
+    }
+    generate(token, label, id, key_type)?;
+    sync_softhsm()?;
+    token.find_unclaimed(&selector)
+}
+
+fn generate(token: &Token, label: &str, id: &[u8], key_type: KeyType) -> Result<(), Error> {
+    let (mechanism, parameters) = match key_type {
+        KeyType::P256 => (Mechanism::EccKeyPairGen, curve(P256_PARAMS)),
+        KeyType::P384 => (Mechanism::EccKeyPairGen, curve(P384_PARAMS)),
+        KeyType::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, curve(ED25519_PARAMS)),
+        KeyType::Rsa(bits @ (2048 | 3072 | 4096)) => (
+            Mechanism::RsaPkcsKeyPairGen,
+            vec![
+                Attribute::ModulusBits(u64::from(bits).into()),
+                Attribute::PublicExponent(F4.to_vec()),
+            ],
+        ),
+        other => return Err(Error::KeyTypeUnsupported(other)),
+    };
+    let name = [
+        Attribute::Token(true),
+        Attribute::Label(label.as_bytes().to_vec()),
+        Attribute::Id(id.to_vec()),
+        Attribute::Modifiable(false),
+    ];
+    let public = [&name[..], &parameters, &public_usages()].concat();
+    let private = [&name[..], &private_usages()].concat();
+    let session = token
+        .open_session(SessionKind::ReadWrite)
+        .map_err(Error::call("opening a session to generate a key"))?;
+    session
+        .call("C_GenerateKeyPair", |session| {
+            session.generate_key_pair(&mechanism, &public, &private)
+        })
+        .map_err(Error::call("generating a key"))?;
+    Ok(())
+}
+
+fn curve(parameters: &[u8]) -> Vec<Attribute> {
+    vec![Attribute::EcParams(parameters.to_vec())]
+}
+
+fn public_usages() -> [Attribute; 5] {
+    [
+        Attribute::Private(false),
+        Attribute::Verify(true),
+        Attribute::Encrypt(false),
+        Attribute::Wrap(false),
+        Attribute::Derive(false),
+    ]
+}
+
+fn private_usages() -> [Attribute; 8] {
+    [
+        Attribute::Private(true),
+        Attribute::Sensitive(true),
+        Attribute::Extractable(false),
+        Attribute::Sign(true),
+        Attribute::SignRecover(false),
+        Attribute::Decrypt(false),
+        Attribute::Unwrap(false),
+        Attribute::Derive(false),
+    ]
+}
+
+fn free_slot(module: &Module) -> Result<Slot, Error> {
+    let slots = module
+        .call("C_GetSlotList", |pkcs11| pkcs11.get_slots_with_token())
+        .map_err(Error::call("listing its slots"))?;
+    slots
+        .into_iter()
+        .find(|slot| {
+            module
+                .call("C_GetTokenInfo", |pkcs11| pkcs11.get_token_info(*slot))
+                .is_ok_and(|token| !token.token_initialized())
+        })
+        .ok_or(Error::NoFreeSlot)
+}
+
+/// SoftHSM syncs nothing, so a key just made may not outlive a power failure.
+fn sync_softhsm() -> Result<(), Error> {
+    match TokenFolder::from_environment() {
+        Some(folder) => folder.sync(),
+        None => Ok(()),
+    }
+}

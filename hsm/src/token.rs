@@ -1,0 +1,365 @@
+//! A token that this process is logged in to.
+//!
+//! The login belongs to the process and lives as long as any session does. So
+//! one session, the anchor, is kept open for nothing else, `C_Logout` is never
+//! called, and every login is made under one lock of the process. Each repair
+//! of the login begins a new epoch; handle numbers of an older one are found
+//! anew before they are used.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use cryptoki::{
+    mechanism::MechanismType,
+    session::{SessionState, UserType},
+    slot::Slot,
+};
+use parking_lot::Mutex;
+use sealwright_identity::Digest;
+
+use crate::{
+    config::TokenConfig,
+    error::Error,
+    key::{self, KeyHandle, KeyPurpose, KeySelector, Resolved},
+    marker::{PinMarker, Refusal, reset_pin_marker},
+    metrics::{Metrics, Repair},
+    module::{CallError, Module, ModuleSession, SessionKind},
+    operation::mechanism_for,
+    pin::Pin,
+    rv::Class,
+    slots::{self, Found, PinState, TokenInfo},
+};
+
+/// How often a token that is not there is looked for again: another process
+/// that logs in to a SoftHSM token rewrites its file, and hides it so.
+const LOOKS: usize = 5;
+
+/// The wait between two looks.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+
+/// Every `C_Login` of the process is made under this lock.
+static LOGIN: Mutex<()> = Mutex::new(());
+
+/// An open token. Cheap to clone; the login ends with the last clone.
+#[derive(Clone)]
+pub struct Token(Arc<Shared>);
+
+struct Shared {
+    /// First, so that the anchor is closed before the module goes.
+    login: Mutex<Login>,
+    epoch: AtomicU64,
+    module: Arc<Module>,
+    slot: Slot,
+    info: TokenInfo,
+    mechanisms: Vec<MechanismType>,
+    pin: Pin,
+    marker: PathBuf,
+    purposes: Mutex<HashMap<Digest, KeyPurpose>>,
+}
+
+struct Login {
+    anchor: ModuleSession,
+}
+
+impl Token {
+    /// Loads the module, finds the token, reads the PIN and logs in, once.
+    /// Blocks; call it on a thread that may. `marker_dir` holds the PIN marker.
+    ///
+    /// # Errors
+    /// [`Error::is_pin`] tells those after which nobody may simply try again.
+    pub fn open(config: &TokenConfig, marker_dir: &Path) -> Result<Self, Error> {
+        Self::open_with(config, marker_dir, &Metrics::default())
+    }
+
+    /// As [`Token::open`], counting into `metrics`.
+    ///
+    /// # Errors
+    /// As [`Token::open`].
+    pub fn open_with(config: &TokenConfig, marker_dir: &Path, metrics: &Metrics) -> Result<Self, Error> {
+        let (module, found) = locate(config, metrics)?;
+        let Found { slot, info } = found;
+        refuse_unusable(&info)?;
+        let pin = config.pin.read(&info.label).map_err(|source| Error::Pin {
+            token: info.label.clone(),
+            source,
+        })?;
+        let marker = PinMarker::read(marker_dir)?;
+        if let Some(marker) = marker.as_ref().filter(|m| m.names(&info.serial, &pin)) {
+            return Err(Error::PinRemembered {
+                token: info.label,
+                refusal: marker.refusal,
+            });
+        }
+        let mechanisms = slots::mechanisms(&module, slot)?;
+        let anchor = module
+            .open_session(slot, SessionKind::ReadOnly)
+            .map_err(Error::call("opening its first session"))?;
+        let token = Self(Arc::new(Shared {
+            login: Mutex::new(Login { anchor }),
+            epoch: AtomicU64::new(1),
+            module,
+            slot,
+            info,
+            mechanisms,
+            pin,
+            marker: marker_dir.to_owned(),
+            purposes: Mutex::default(),
+        }));
+        token.first_login()?;
+        if marker.is_some() {
+            reset_pin_marker(marker_dir)?;
+        }
+        Ok(token)
+    }
+
+    /// What the token said of itself before the login.
+    pub fn info(&self) -> &TokenInfo {
+        &self.0.info
+    }
+
+    /// The module's file.
+    pub fn module_path(&self) -> &Path {
+        self.0.module.path()
+    }
+
+    /// The names of the token's mechanisms.
+    pub fn mechanisms(&self) -> Vec<String> {
+        self.0.mechanisms.iter().map(ToString::to_string).collect()
+    }
+
+    /// The one key that fits, for certificates and certification requests.
+    ///
+    /// # Errors
+    /// None or several fit, it wants a PIN each time, its type or its
+    /// mechanism is not there, or it serves as health key already.
+    pub fn find_key(&self, selector: &KeySelector) -> Result<KeyHandle, Error> {
+        self.find(selector, KeyPurpose::Issuing)
+    }
+
+    /// The one key that fits, for health probes only.
+    ///
+    /// # Errors
+    /// As [`Token::find_key`].
+    pub fn find_health_key(&self, selector: &KeySelector) -> Result<KeyHandle, Error> {
+        self.find(selector, KeyPurpose::Health)
+    }
+
+    fn find(&self, selector: &KeySelector, purpose: KeyPurpose) -> Result<KeyHandle, Error> {
+        let login = self.0.login.lock();
+        let key = KeyHandle::find(&login.anchor, self.epoch(), selector, purpose)?;
+        drop(login);
+        self.require_mechanism(selector, &key)?;
+        let spki = Digest::of(key.spki_der());
+        let known = *self.0.purposes.lock().entry(spki).or_insert(purpose);
+        if known != purpose {
+            return Err(Error::KeyPurpose {
+                selector: selector.to_string(),
+            });
+        }
+        let protection = key.protection();
+        if protection.extractable || !protection.sensitive {
+            tracing::warn!(key = %selector, "the private key may leave the token");
+        }
+        Ok(key)
+    }
+
+    fn require_mechanism(&self, selector: &KeySelector, key: &KeyHandle) -> Result<(), Error> {
+        let missing = |mechanism: String| Error::MechanismMissing {
+            selector: selector.to_string(),
+            mechanism,
+        };
+        let mechanism = mechanism_for(key.key_type())
+            .ok_or_else(|| missing(format!("mechanism for {}", key.key_type())))?;
+        if self.0.mechanisms.contains(&mechanism) {
+            Ok(())
+        } else {
+            Err(missing(mechanism.to_string()))
+        }
+    }
+
+    /// A key just made, which no purpose has claimed yet.
+    pub(crate) fn find_unclaimed(&self, selector: &KeySelector) -> Result<KeyHandle, Error> {
+        let login = self.0.login.lock();
+        KeyHandle::find(&login.anchor, self.epoch(), selector, KeyPurpose::Issuing)
+    }
+
+    /// How many private keys fit; for provisioning, which wants none.
+    pub(crate) fn count_keys(&self, selector: &KeySelector) -> Result<usize, Error> {
+        key::count(&self.0.login.lock().anchor, selector)
+    }
+
+    pub(crate) fn open_session(&self, kind: SessionKind) -> Result<ModuleSession, CallError> {
+        self.0.module.open_session(self.0.slot, kind)
+    }
+
+    pub(crate) fn epoch(&self) -> u64 {
+        self.0.epoch.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        self.0.module.metrics()
+    }
+
+    /// The key's number, found again if it is of an older login.
+    pub(crate) fn resolve(&self, key: &KeyHandle, session: &ModuleSession) -> Result<Resolved, Error> {
+        let resolved = key.resolved();
+        let epoch = self.epoch();
+        if resolved.epoch == epoch {
+            return Ok(resolved);
+        }
+        let resolved = key.find_again(session, epoch)?;
+        self.metrics().repaired(Repair::Key);
+        Ok(resolved)
+    }
+
+    /// Makes the login good again, if nobody did since the epoch `seen`.
+    pub(crate) fn repair_login(&self, seen: u64) -> Result<(), Error> {
+        let _process = LOGIN.lock();
+        let mut login = self.0.login.lock();
+        if self.epoch() != seen {
+            return Ok(());
+        }
+        let state = match self.state_of(&login.anchor) {
+            Err(error) if error.class() == Class::Session => {
+                let anchor = self
+                    .open_session(SessionKind::ReadOnly)
+                    .map_err(Error::call("opening its first session again"))?;
+                std::mem::replace(&mut login.anchor, anchor).forget();
+                self.state_of(&login.anchor)
+            }
+            other => other,
+        }
+        .map_err(Error::call("asking for the login state"))?;
+        if !matches!(state, SessionState::RoUser | SessionState::RwUser) {
+            tracing::warn!(token = %self.0.info.label, "the login was lost; logging in again");
+            match self.log_in(&login.anchor) {
+                // We did log in before, so the PIN was tested: somebody was faster.
+                Err(LoginError::Already) | Ok(()) => self.metrics().repaired(Repair::Login),
+                Err(LoginError::Other(error)) => return Err(*error),
+            }
+        }
+        self.0.epoch.fetch_add(1, Ordering::AcqRel);
+        Ok(())
+    }
+
+    fn state_of(&self, session: &ModuleSession) -> Result<SessionState, CallError> {
+        session
+            .call("C_GetSessionInfo", |session| session.get_session_info())
+            .map(|info| info.session_state())
+    }
+
+    fn first_login(&self) -> Result<(), Error> {
+        let _process = LOGIN.lock();
+        match self.log_in(&self.0.login.lock().anchor) {
+            Ok(()) => Ok(()),
+            // It would hide a wrong PIN: nobody tested ours.
+            Err(LoginError::Already) => Err(Error::AlreadyLoggedIn {
+                token: self.0.info.label.clone(),
+            }),
+            Err(LoginError::Other(error)) => Err(*error),
+        }
+    }
+
+    /// One `C_Login`; a refused PIN is written down before anybody hears of it.
+    fn log_in(&self, session: &ModuleSession) -> Result<(), LoginError> {
+        let shared = &*self.0;
+        self.metrics().logins.inc();
+        let Err(source) = session.call("C_Login", |session| {
+            session.login_with_raw(UserType::User, shared.pin.raw())
+        }) else {
+            return Ok(());
+        };
+        if source.rv() == "CKR_USER_ALREADY_LOGGED_IN" {
+            return Err(LoginError::Already);
+        }
+        let error = if source.class() == Class::Pin {
+            let refusal = refusal_of(&source);
+            let serial = &shared.info.serial;
+            if let Err(error) = PinMarker::write(&shared.marker, serial, &shared.pin, refusal) {
+                tracing::error!(
+                    error = %error,
+                    folder = %shared.marker.display(),
+                    "cannot write down that the PIN was refused"
+                );
+            }
+            Error::PinRefused {
+                token: shared.info.label.clone(),
+                refusal,
+                source,
+            }
+        } else {
+            Error::Call {
+                doing: "logging in",
+                source,
+            }
+        };
+        Err(LoginError::Other(Box::new(error)))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("info", &self.0.info)
+            .finish_non_exhaustive()
+    }
+}
+
+enum LoginError {
+    Already,
+    Other(Box<Error>),
+}
+
+/// Loads the module and finds the token, with a few looks.
+pub(crate) fn locate(config: &TokenConfig, metrics: &Metrics) -> Result<(Arc<Module>, Found), Error> {
+    let mut module = Module::load(&config.module, metrics)?;
+    for _ in 1..LOOKS {
+        match slots::find(&module, &config.token) {
+            Err(Error::TokenAbsent { .. }) => {
+                thread::sleep(LOOK_AGAIN);
+                module = module.reload()?;
+            }
+            other => return other.map(|found| (module, found)),
+        }
+    }
+    let found = slots::find(&module, &config.token)?;
+    Ok((module, found))
+}
+
+/// What the token says against any PIN, before one is even read.
+fn refuse_unusable(info: &TokenInfo) -> Result<(), Error> {
+    let refusal = match info.pin {
+        PinState::Locked => Refusal::Locked,
+        PinState::NotSet | PinState::ToBeChanged => Refusal::Expired,
+        PinState::FinalTry | PinState::CountLow => {
+            tracing::warn!(
+                token = %info.label,
+                pin = ?info.pin,
+                "wrong PINs were tried on this token"
+            );
+            return Ok(());
+        }
+        PinState::Usable => return Ok(()),
+    };
+    Err(Error::PinUnusable {
+        token: info.label.clone(),
+        refusal,
+    })
+}
+
+fn refusal_of(error: &CallError) -> Refusal {
+    match error.rv() {
+        "CKR_PIN_LOCKED" => Refusal::Locked,
+        "CKR_PIN_EXPIRED" | "CKR_USER_PIN_NOT_INITIALIZED" | "CKR_NEW_PIN_MODE" => Refusal::Expired,
+        _ => Refusal::Incorrect,
+    }
+}

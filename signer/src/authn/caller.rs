@@ -1,0 +1,225 @@
+//! The authenticated caller, and the connection it came over.
+//!
+//! A [`Caller`] has no public constructor: holding one means that an authenticator
+//! vouched for it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use rustls_pki_types::CertificateDer;
+use sealwright_identity::SpiffeId;
+
+use super::trust::Recognized;
+
+/// The connection that a request came over.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// The remote address.
+    pub addr: SocketAddr,
+    /// The TLS session, `None` on a plaintext connection.
+    pub tls: Option<PeerTls>,
+}
+
+/// What the TLS handshake left behind.
+#[derive(Clone, Debug, Default)]
+pub struct PeerTls {
+    /// The client's certificate first, then what it sent with it; empty when the
+    /// client sent none. The handshake proved possession of the first one's key.
+    pub chain: Vec<CertificateDer<'static>>,
+}
+
+/// Which kind of credential a caller is known by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AuthSource {
+    /// A client certificate that chains to the trust bundle.
+    ClientCertificate,
+    /// A JWT of a configured issuer.
+    Jwt,
+}
+
+impl AuthSource {
+    /// The word used in policy inputs, logs and metrics.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ClientCertificate => "client-certificate",
+            Self::Jwt => "jwt",
+        }
+    }
+}
+
+impl fmt::Display for AuthSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A Kubernetes object by name and UID.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ObjectRef {
+    /// The object's name.
+    pub name: String,
+    /// The object's UID. A pod's is always known; a node's only if the API server knew it.
+    pub uid: Option<String>,
+}
+
+/// What a service account token says about the workload that holds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KubernetesFacts {
+    /// The namespace, the same in the subject and in the `kubernetes.io` claim.
+    pub namespace: String,
+    /// The service account's name.
+    pub service_account: String,
+    /// The service account's UID, when the token carries it.
+    pub service_account_uid: Option<String>,
+    /// The pod that the token is bound to.
+    pub pod: Option<ObjectRef>,
+    /// The node of that pod, or the node that the token is bound to.
+    pub node: Option<ObjectRef>,
+}
+
+/// The verified token without its signature: evidence that cannot be replayed.
+#[derive(Clone, PartialEq, Eq)]
+pub struct TokenEvidence {
+    /// The JOSE header exactly as it was signed.
+    pub header_json: String,
+    /// The claims exactly as they were signed.
+    pub claims_json: String,
+}
+
+impl fmt::Debug for TokenEvidence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenEvidence").finish_non_exhaustive()
+    }
+}
+
+/// Somebody an authenticator vouched for.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    source: AuthSource,
+    stamp: Stamp,
+    identities: Vec<SpiffeId>,
+    presented: Option<SpiffeId>,
+    kubernetes: Option<KubernetesFacts>,
+    token: Option<TokenEvidence>,
+    client_chain: Vec<Vec<u8>>,
+    peer: SocketAddr,
+}
+
+impl Caller {
+    pub(super) fn by_certificate(
+        stamp: &Stamp,
+        recognized: Recognized,
+        chain: &[CertificateDer<'_>],
+        peer: &Peer,
+    ) -> Self {
+        Self {
+            source: AuthSource::ClientCertificate,
+            stamp: stamp.clone(),
+            identities: vec![recognized.identity],
+            presented: recognized.presented,
+            kubernetes: None,
+            token: None,
+            client_chain: chain.iter().map(|der| der.to_vec()).collect(),
+            peer: peer.addr,
+        }
+    }
+
+    pub(super) fn by_token(
+        stamp: &Stamp,
+        recognized: Recognized,
+        kubernetes: Option<KubernetesFacts>,
+        token: TokenEvidence,
+        peer: &Peer,
+    ) -> Self {
+        Self {
+            source: AuthSource::Jwt,
+            stamp: stamp.clone(),
+            identities: vec![recognized.identity],
+            presented: recognized.presented,
+            kubernetes,
+            token: Some(token),
+            client_chain: Vec::new(),
+            peer: peer.addr,
+        }
+    }
+
+    /// The kind of credential.
+    #[must_use]
+    pub fn source(&self) -> AuthSource {
+        self.source
+    }
+
+    /// The configured name of the authenticator that vouched.
+    #[must_use]
+    pub fn authenticator(&self) -> &str {
+        &self.stamp.authenticator
+    }
+
+    /// At least one identity, all of the primary trust domain.
+    #[must_use]
+    pub fn identities(&self) -> &[SpiffeId] {
+        &self.identities
+    }
+
+    /// The identity as presented, when it named an alias of the trust domain.
+    #[must_use]
+    pub fn presented(&self) -> Option<&SpiffeId> {
+        self.presented.as_ref()
+    }
+
+    /// The workload behind a service account token.
+    #[must_use]
+    pub fn kubernetes(&self) -> Option<&KubernetesFacts> {
+        self.kubernetes.as_ref()
+    }
+
+    /// The cluster, from the authenticator's attribute `cluster`. Never from the
+    /// request: the `clusterid` metadata is only a claim.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        self.stamp.attributes.get("cluster").map(String::as_str)
+    }
+
+    /// The attributes that the configuration gives to everyone this authenticator vouches for.
+    #[must_use]
+    pub fn attributes(&self) -> &BTreeMap<String, String> {
+        &self.stamp.attributes
+    }
+
+    /// The token's header and claims.
+    #[must_use]
+    pub fn token(&self) -> Option<&TokenEvidence> {
+        self.token.as_ref()
+    }
+
+    /// The client's certificate chain in DER, leaf first; empty for tokens.
+    #[must_use]
+    pub fn client_chain(&self) -> &[Vec<u8>] {
+        &self.client_chain
+    }
+
+    /// The address that the request came from.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+/// What an authenticator puts on every caller it vouches for, shared by them all.
+#[derive(Clone, Debug)]
+pub(super) struct Stamp {
+    pub(super) authenticator: Arc<str>,
+    pub(super) attributes: Arc<BTreeMap<String, String>>,
+}
+
+impl Stamp {
+    pub(super) fn new(name: &str, attributes: &BTreeMap<String, String>) -> Self {
+        Self {
+            authenticator: name.into(),
+            attributes: Arc::new(attributes.clone()),
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Why nobody vouched for a caller: opaque to the peer, exact to the operator.
+
+use std::fmt::{self, Write as _};
+use std::net::SocketAddr;
+
+use super::{client_cert, jwt};
+
+/// Why one authenticator did not vouch for the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The connection's client certificate was not accepted.
+    #[error("client certificate not accepted")]
+    ClientCertificate(#[from] client_cert::Error),
+    /// The request's token was not accepted.
+    #[error("token not accepted")]
+    Token(#[from] jwt::Error),
+}
+
+impl Error {
+    /// A stable word for metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::ClientCertificate(error) => error.code(),
+            Self::Token(error) => error.code(),
+        }
+    }
+
+    /// Whether the credential was never judged, because the keys to judge it with
+    /// could not be had. The caller may be honest; the issuer's key set is away.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Token(jwt::Error::Keys(_)))
+    }
+}
+
+/// No authenticator vouched for the caller.
+///
+/// `Display` is the fixed text for the peer. [`reasons`](Self::reasons) is for the log;
+/// it holds names, times and identifiers out of the credentials, never a token.
+#[derive(Debug, thiserror::Error)]
+#[error("request authentication failed")]
+pub struct AuthenticationFailure {
+    peer: SocketAddr,
+    failures: Vec<(String, Error)>,
+}
+
+impl AuthenticationFailure {
+    pub(super) fn new(peer: SocketAddr, failures: Vec<(String, Error)>) -> Self {
+        Self { peer, failures }
+    }
+
+    /// The address that the request came from.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// The authenticators' names and errors, in the order they were asked.
+    #[must_use]
+    pub fn failures(&self) -> &[(String, Error)] {
+        &self.failures
+    }
+
+    /// Whether some credential was never judged, see [`Error::is_unavailable`].
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.failures
+            .iter()
+            .any(|(_, error)| error.is_unavailable())
+    }
+
+    /// Every failure with its causes, `name: error: cause; name: …`.
+    #[must_use]
+    pub fn reasons(&self) -> String {
+        if self.failures.is_empty() {
+            return "no authenticator is configured".to_owned();
+        }
+        let mut text = String::new();
+        for (index, (name, error)) in self.failures.iter().enumerate() {
+            let gap = if index == 0 { "" } else { "; " };
+            // Writing to a String cannot fail.
+            let _ = write!(text, "{gap}{name}: {}", Causes(error));
+        }
+        text
+    }
+}
+
+/// An error and its sources on one line.
+pub(super) struct Causes<'a>(pub(super) &'a dyn std::error::Error);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut next = self.0.source();
+        while let Some(cause) = next {
+            write!(f, ": {cause}")?;
+            next = cause.source();
+        }
+        Ok(())
+    }
+}
+
+/// Text out of a credential that nobody has verified: bounded and escaped, so that
+/// it can neither forge a log line nor fill the log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Unverified(String);
+
+impl Unverified {
+    const MAX_CHARS: usize = 128;
+
+    pub(super) fn new(text: &str) -> Self {
+        let mut short: String = text.chars().take(Self::MAX_CHARS).collect();
+        if short.len() < text.len() {
+            short.push('…');
+        }
+        Self(short)
+    }
+}
+
+impl fmt::Display for Unverified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.0)
+    }
+}
+
+impl fmt::Debug for Unverified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}

@@ -1,0 +1,192 @@
+//! The registered claims of a token (RFC 7519 section 4.1), judged against the clock.
+
+use std::time::Duration;
+
+use sealwright_identity::Timestamp;
+use serde::Deserialize;
+use serde::de::{self, Deserializer, Visitor};
+
+use super::subject::KubernetesClaim;
+use crate::authn::failure::Unverified;
+
+/// The claims that are looked at. A member that is there twice is refused.
+#[derive(Debug, Deserialize)]
+pub(super) struct Claims {
+    pub(super) iss: Option<String>,
+    pub(super) sub: Option<String>,
+    aud: Option<Audience>,
+    exp: Option<NumericDate>,
+    nbf: Option<NumericDate>,
+    iat: Option<NumericDate>,
+    #[serde(rename = "kubernetes.io")]
+    pub(super) kubernetes: Option<KubernetesClaim>,
+}
+
+/// What an issuer's tokens have to satisfy.
+#[derive(Debug)]
+pub(super) struct Rules {
+    pub(super) audiences: Vec<String>,
+    /// How far ahead of ours the issuer's clock may be.
+    pub(super) clock_skew: Duration,
+}
+
+/// Why claims do not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A required claim is not there.
+    #[error("claim {claim:?} is missing")]
+    Missing {
+        /// The claim.
+        claim: &'static str,
+    },
+    /// The token's time is over.
+    #[error("token expired at {at}, it is {now}")]
+    Expired {
+        /// `exp`.
+        at: Timestamp,
+        /// Our clock.
+        now: Timestamp,
+    },
+    /// The token's time has not come.
+    #[error("token is valid from {at}, it is {now}")]
+    NotYetValid {
+        /// `nbf`.
+        at: Timestamp,
+        /// Our clock.
+        now: Timestamp,
+    },
+    /// The token comes from the future.
+    #[error("token was issued at {at}, it is {now}")]
+    IssuedInFuture {
+        /// `iat`.
+        at: Timestamp,
+        /// Our clock.
+        now: Timestamp,
+    },
+    /// The token ends before it begins.
+    #[error("token expires at {exp}, which is not after its beginning at {nbf}")]
+    NeverValid {
+        /// `nbf`.
+        nbf: Timestamp,
+        /// `exp`.
+        exp: Timestamp,
+    },
+    /// The token is for somebody else.
+    #[error("audience {found} is not one of ours")]
+    Audience {
+        /// The token's `aud`, joined.
+        found: Unverified,
+    },
+}
+
+impl Error {
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Missing { .. } | Self::NeverValid { .. } => "token_claims",
+            Self::Expired { .. } => "token_expired",
+            Self::NotYetValid { .. } | Self::IssuedInFuture { .. } => "token_not_yet_valid",
+            Self::Audience { .. } => "token_audience",
+        }
+    }
+}
+
+impl Rules {
+    /// Checks everything but `iss` and `sub`, which the authenticator compares itself.
+    ///
+    /// The clock skew forgives an issuer whose clock is ahead. It is not added to `exp`:
+    /// an issuer that means 60 s more can say so.
+    pub(super) fn check(&self, claims: &Claims, now: Timestamp) -> Result<(), Error> {
+        let exp = required(claims.exp, "exp")?;
+        let nbf = required(claims.nbf, "nbf")?;
+        let iat = required(claims.iat, "iat")?;
+        if now >= exp {
+            return Err(Error::Expired { at: exp, now });
+        }
+        let horizon = now.saturating_add(self.clock_skew);
+        if nbf > horizon {
+            return Err(Error::NotYetValid { at: nbf, now });
+        }
+        if iat > horizon {
+            return Err(Error::IssuedInFuture { at: iat, now });
+        }
+        if exp <= nbf {
+            return Err(Error::NeverValid { nbf, exp });
+        }
+        let audience = claims.aud.as_ref().ok_or(Error::Missing { claim: "aud" })?;
+        if audience
+            .values()
+            .any(|value| self.audiences.iter().any(|ours| ours == value))
+        {
+            return Ok(());
+        }
+        let found: Vec<&str> = audience.values().collect();
+        Err(Error::Audience {
+            found: Unverified::new(&found.join(" ")),
+        })
+    }
+}
+
+fn required(date: Option<NumericDate>, claim: &'static str) -> Result<Timestamp, Error> {
+    date.map(|date| date.0).ok_or(Error::Missing { claim })
+}
+
+/// `aud`: one string or several (RFC 7519 section 4.1.3).
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Audience {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Audience {
+    fn values(&self) -> impl Iterator<Item = &str> {
+        let values = match self {
+            Self::One(value) => std::slice::from_ref(value),
+            Self::Many(values) => values.as_slice(),
+        };
+        values.iter().map(String::as_str)
+    }
+}
+
+/// Seconds since 1970, possibly with a fraction (RFC 7519 section 2), up to the year 9999.
+#[derive(Clone, Copy, Debug)]
+struct NumericDate(Timestamp);
+
+impl NumericDate {
+    const MAX_SECONDS: u64 = 253_402_300_799;
+}
+
+impl<'de> Deserialize<'de> for NumericDate {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(NumericDateVisitor)
+    }
+}
+
+struct NumericDateVisitor;
+
+impl Visitor<'_> for NumericDateVisitor {
+    type Value = NumericDate;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("seconds since 1970, at most to the year 9999")
+    }
+
+    fn visit_u64<E: de::Error>(self, seconds: u64) -> Result<NumericDate, E> {
+        if seconds > NumericDate::MAX_SECONDS {
+            return Err(E::invalid_value(de::Unexpected::Unsigned(seconds), &self));
+        }
+        i64::try_from(seconds)
+            .map(|seconds| NumericDate(Timestamp::from_unix_seconds(seconds)))
+            .map_err(E::custom)
+    }
+
+    fn visit_f64<E: de::Error>(self, seconds: f64) -> Result<NumericDate, E> {
+        let duration = Duration::try_from_secs_f64(seconds).map_err(E::custom)?;
+        if duration.as_secs() > NumericDate::MAX_SECONDS {
+            return Err(E::invalid_value(de::Unexpected::Float(seconds), &self));
+        }
+        Ok(NumericDate(
+            Timestamp::from_unix_seconds(0).saturating_add(duration),
+        ))
+    }
+}

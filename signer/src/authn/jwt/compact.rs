@@ -1,0 +1,131 @@
+//! The compact serialization of a signed token (RFC 7515 section 7.1), taken apart.
+//!
+//! Nothing that comes out of here has been verified.
+
+use std::fmt;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::de::{Deserialize, Deserializer, IgnoredAny};
+
+use super::claims::Claims;
+
+/// Why a text is not a signed token that could be verified.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Not three parts. An encrypted token has five, an unsigned one an empty last.
+    #[error("a signed token has three parts, none of them empty")]
+    Parts,
+    /// A part is not base64url without padding (RFC 7515 section 2).
+    #[error("the token's {part} is not base64url")]
+    Base64 {
+        /// Header, claims or signature.
+        part: &'static str,
+    },
+    /// A part is not the JSON that it has to be, or has a member twice.
+    #[error("the token's {part} is not readable")]
+    Json {
+        /// Header or claims.
+        part: &'static str,
+        /// Where and why; it never quotes the token.
+        #[source]
+        source: JsonError,
+    },
+    /// The header names extensions that must be understood; none are.
+    #[error("the token's header has \"crit\"")]
+    Critical,
+}
+
+/// Where JSON cannot be read, without quoting any of it.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind} error in column {column}")]
+pub struct JsonError {
+    kind: &'static str,
+    column: usize,
+}
+
+/// A token taken apart.
+pub(super) struct Token<'a> {
+    /// What the signature is over.
+    pub(super) signed: &'a [u8],
+    pub(super) header: Header,
+    pub(super) claims: Claims,
+    pub(super) signature: Vec<u8>,
+    pub(super) header_json: String,
+    pub(super) claims_json: String,
+}
+
+/// The members of a header that are looked at (RFC 7515 section 4.1). All others, such
+/// as `jku`, `jwk` and `x5u`, are ignored: keys come from the configuration alone.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct Header {
+    pub(super) alg: String,
+    pub(super) kid: Option<String>,
+    #[serde(default, deserialize_with = "present")]
+    crit: bool,
+}
+
+impl<'a> Token<'a> {
+    pub(super) fn parse(text: &'a str) -> Result<Self, Error> {
+        let (signed, signature) = text.rsplit_once('.').ok_or(Error::Parts)?;
+        let (header, claims) = signed.split_once('.').ok_or(Error::Parts)?;
+        let empty = header.is_empty() || claims.is_empty() || signature.is_empty();
+        if empty || claims.contains('.') {
+            return Err(Error::Parts);
+        }
+        let header_json = decode_text(header, "header")?;
+        let claims_json = decode_text(claims, "claims")?;
+        let header: Header = from_json(&header_json, "header")?;
+        if header.crit {
+            return Err(Error::Critical);
+        }
+        Ok(Self {
+            signed: signed.as_bytes(),
+            header,
+            claims: from_json(&claims_json, "claims")?,
+            signature: decode(signature, "signature")?,
+            header_json,
+            claims_json,
+        })
+    }
+}
+
+impl fmt::Debug for Token<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token").finish_non_exhaustive()
+    }
+}
+
+fn decode(text: &str, part: &'static str) -> Result<Vec<u8>, Error> {
+    URL_SAFE_NO_PAD
+        .decode(text)
+        .map_err(|_| Error::Base64 { part })
+}
+
+fn decode_text(text: &str, part: &'static str) -> Result<String, Error> {
+    String::from_utf8(decode(text, part)?).map_err(|error| Error::Json {
+        part,
+        source: JsonError {
+            kind: "UTF-8",
+            column: error.utf8_error().valid_up_to(),
+        },
+    })
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(text: &str, part: &'static str) -> Result<T, Error> {
+    serde_json::from_str(text).map_err(|error| Error::Json {
+        part,
+        source: JsonError {
+            kind: match error.classify() {
+                serde_json::error::Category::Data => "data",
+                _ => "syntax",
+            },
+            column: error.column(),
+        },
+    })
+}
+
+/// True for a member that is there, whatever its value, `null` included.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(deserializer).map(|_| true)
+}

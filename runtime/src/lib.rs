@@ -8,8 +8,10 @@ pub mod config;
 pub mod drain;
 pub mod http;
 pub mod metrics;
+pub mod process;
 pub mod readiness;
 pub mod signals;
+pub mod supervisor;
 pub mod telemetry;
 pub mod tls;
 

@@ -1,1 +1,71 @@
-//! Stub.
+//! The issuance log: an append-only, hash-chained record of every decision, written before the key is touched.
+//!
+//! # What it keeps
+//!
+//! 1. What it answered `Ok` to is on disk.
+//! 2. Entries have a sequence from 1 without gaps; each holds the SHA-256 of the one before ([`chain`]).
+//! 3. A decision is settled once: by its certificate, by a failure, or, after a crash, as `unreleased`.
+//! 4. A serial is decided on once, for ever.
+//! 5. A byte that is changed, a row that is taken out or put elsewhere is found by [`LedgerReader::verify`]; so is a
+//!    cut-off end, unless whoever cut it also wrote SQLite's own counter anew: against that, compare the [`Head`] with one
+//!    that was kept elsewhere (an export has it).
+//!
+//! It is not a policy engine and reads no certificate: requests, to-be-signed bytes and evidence are kept as they come.
+//!
+//! # The record
+//!
+//! One SQLite database (write-ahead log, full sync), one writer ([`Ledger`]) with an exclusive lock, any number of readers
+//! ([`LedgerReader`]). Tables: `instance` (a random id; the chain begins with its hash), `entries`, `blobs` (modules,
+//! settings, engine profiles, chains: once each, vouched for by an entry), `lookups` (from names to entries; derived).
+//! Triggers refuse UPDATE and DELETE.
+//!
+//! An entry has: `sequence`, `kind`, `recorded_at` (µs since the Unix epoch), `settled` (every decision before this
+//! sequence is settled, so that a start finds the open ones without searching), `refers` (the decision that it settles),
+//! `serial` (of a decision), `previous` and `hash`, and a `body`: one format byte, then fields `tag ‖ length ‖ value` in
+//! ascending order of tags:
+//!
+//! | tag | field | in |
+//! |---|---|---|
+//! | 1 | identity, repeated, the primary one first | decision, denied, refused |
+//! | 2 | policy, repeated: 1 name, 2 module, 3 settings, 4 verdict, 5 fuel | " |
+//! | 3, 4 | issuer's name, SHA-256 of its key | " |
+//! | 5 | 1 for a serving certificate | " |
+//! | 6 | denial: 1 policy, 2 code, 3 message, 4 field, 5 hint | denied, refused |
+//! | 7 | serial that was asked for | refused |
+//! | 8, 9, 10 | CSR, to-be-signed bytes, evidence | decision, denied, refused |
+//! | 20, 21 | SHA-256 of the certificate, its bytes after the to-be-signed part | certificate |
+//! | 22 | reason | failed |
+//! | 23 | JSON of the start | start |
+//! | 24, 25, 26 | digest, kind, size | blob |
+//!
+//! An export ([`export`]) is JSON lines of the same columns, and is verified without a database.
+
+#![forbid(unsafe_code)]
+
+mod body;
+pub mod chain;
+mod codec;
+mod config;
+mod entry;
+mod error;
+mod ledger;
+mod lock;
+mod reader;
+mod schema;
+mod stats;
+mod writer;
+
+pub use body::{BlobRef, Body, SignedPart};
+pub use chain::{Head, Instance, RawEntry};
+pub use codec::CodecError;
+pub use config::LedgerConfig;
+pub use entry::{
+    Appended, BlobKind, CertificateEntry, CertificateKind, DecisionEntry, Denial, EntryKind, FailedEntry,
+    IssuerFacts, Outcome, PolicyFacts, PolicyRef, StartEntry, TokenFacts,
+};
+pub use error::{Error, SharedSource};
+pub use ledger::Ledger;
+pub use reader::{
+    Blob, DEFAULT_TIME_BOUND, Filter, LedgerReader, MalformedRow, ReadError, Record, Row, Selector,
+};
+pub use stats::StatsReading;

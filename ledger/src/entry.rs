@@ -1,0 +1,305 @@
+//! What is put into the ledger and what comes out of it: the typed entries.
+//!
+//! The ledger does not interpret CSRs, to-be-signed bytes or evidence; it keeps them, in full.
+
+use std::{collections::BTreeMap, fmt};
+
+use sealwright_identity::{Digest, SerialNumber, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// What an entry says happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EntryKind {
+    /// A gate started: what it runs, with which configuration, as whom.
+    Start,
+    /// A certificate was decided on; it is about to be signed.
+    Decision,
+    /// The certificate of an earlier decision: signed, verified, about to be released.
+    Certificate,
+    /// A policy or the ceiling said no to an authenticated caller.
+    Denied,
+    /// The gate said no to what the front asked for.
+    Refused,
+    /// A decision that will have no certificate.
+    Failed,
+    /// A decision whose gate ended before it was answered: it may have been signed, it never left.
+    Unreleased,
+    /// A blob was stored: the entry vouches for its digest.
+    Blob,
+}
+
+impl EntryKind {
+    /// Every kind, in the order of the codes.
+    pub const ALL: [Self; 8] = [
+        Self::Start,
+        Self::Decision,
+        Self::Certificate,
+        Self::Denied,
+        Self::Refused,
+        Self::Failed,
+        Self::Unreleased,
+        Self::Blob,
+    ];
+
+    /// The number that stands for the kind in the database and under the hash.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Start => 1,
+            Self::Decision => 2,
+            Self::Certificate => 3,
+            Self::Denied => 4,
+            Self::Refused => 5,
+            Self::Failed => 6,
+            Self::Unreleased => 7,
+            Self::Blob => 8,
+        }
+    }
+
+    /// The kind with a given code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+
+    /// Whether the entry settles an earlier decision.
+    #[must_use]
+    pub const fn settles(self) -> bool {
+        matches!(self, Self::Certificate | Self::Failed | Self::Unreleased)
+    }
+}
+
+/// What became of a request: the word that `log list` prints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// The certificate was signed, verified and recorded.
+    Issued,
+    /// A policy or the ceiling said no.
+    Denied,
+    /// Decided and recorded, not yet signed.
+    Pending,
+    /// May have been signed, never left the gate.
+    Unreleased,
+    /// Signing failed; the reason is in the record.
+    Failed,
+    /// The gate refused what the front asked for.
+    Refused,
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Issued => "issued",
+            Self::Denied => "denied",
+            Self::Pending => "pending",
+            Self::Unreleased => "unreleased",
+            Self::Failed => "failed",
+            Self::Refused => "refused",
+        })
+    }
+}
+
+/// One policy's part in a decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyRef {
+    /// Its name in the configuration.
+    pub name: String,
+    /// SHA-256 of the component.
+    pub module: Digest,
+    /// SHA-256 of the RFC 8785 JSON of its settings.
+    pub settings: Digest,
+    /// `allow`, `deny` or `aborted`.
+    pub verdict: String,
+    /// Fuel the call used.
+    pub fuel: u64,
+}
+
+/// Why a request was turned down.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Denial {
+    /// The policy that said no, or `ceiling`, or `gate`.
+    pub policy: String,
+    /// A stable word for programs.
+    pub code: String,
+    /// A sentence for people.
+    pub message: String,
+    /// The field of the request that is at fault.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub field: Option<String>,
+    /// What to do about it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub hint: Option<String>,
+}
+
+/// Whom a certificate is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CertificateKind {
+    /// A workload that asked for it.
+    #[default]
+    Workload,
+    /// The signer's own server.
+    Serving,
+}
+
+/// A request and what was decided on it. Also the form of a denial and of a refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecisionEntry {
+    /// Name of the issuer; empty when none was found.
+    pub issuer: String,
+    /// SHA-256 of the issuer's public key (SPKI).
+    pub issuer_key: Digest,
+    /// The serial that was drawn; always there for a decision. In a refusal, the serial that was asked for.
+    pub serial: Option<SerialNumber>,
+    /// Names of the certificate or, when there is none, of the caller; the primary one first.
+    pub identities: Vec<String>,
+    /// The policies that were asked, in order.
+    pub policies: Vec<PolicyRef>,
+    /// The certificate signing request, DER.
+    pub csr: Vec<u8>,
+    /// The exact bytes to be signed (TBSCertificate, DER).
+    pub tbs: Vec<u8>,
+    /// The gate's own encoding of the whole evidence.
+    pub evidence: Vec<u8>,
+    /// Whom the certificate is for.
+    pub kind: CertificateKind,
+    /// Why not; `None` for a decision.
+    pub denial: Option<Denial>,
+}
+
+/// The certificate of a decision.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateEntry {
+    /// Sequence of the decision.
+    pub decision: u64,
+    /// The certificate, DER. Its to-be-signed part must be the decision's, byte for byte.
+    pub certificate: Vec<u8>,
+}
+
+/// A decision that will have no certificate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FailedEntry {
+    /// Sequence of the decision.
+    pub decision: u64,
+    /// Why, in one line.
+    pub reason: String,
+}
+
+/// A gate start: everything that can influence what it does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartEntry {
+    /// Version of the program.
+    pub version: String,
+    /// SHA-256 of the executable.
+    pub binary: Digest,
+    /// SHA-256 of the effective configuration.
+    pub configuration: Digest,
+    /// SHA-256 of the PKCS#11 module file.
+    pub module: Option<Digest>,
+    /// Label and serial of the token, when it was present.
+    pub token: Option<TokenFacts>,
+    /// Every issuer with its key and its policies.
+    pub issuers: Vec<IssuerFacts>,
+    /// Name or number of the OS user.
+    pub os_user: String,
+    /// Process id.
+    pub pid: u32,
+    /// Anything else worth keeping, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub details: BTreeMap<String, String>,
+}
+
+/// A PKCS#11 token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenFacts {
+    /// Its label.
+    pub label: String,
+    /// Its serial number.
+    pub serial: String,
+}
+
+/// One issuer as a gate holds it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IssuerFacts {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of its public key (SPKI).
+    pub key: Digest,
+    /// SHA-256 of the issuing certificate (DER), or of the chain blob.
+    pub chain: Option<Digest>,
+    /// Its policies, in order: name, module, settings.
+    pub policies: Vec<PolicyFacts>,
+}
+
+/// One policy as a gate knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyFacts {
+    /// Its name.
+    pub name: String,
+    /// SHA-256 of the component.
+    pub module: Digest,
+    /// SHA-256 of the settings.
+    pub settings: Digest,
+}
+
+/// What a blob is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BlobKind {
+    /// A policy component.
+    Module,
+    /// A policy's settings, RFC 8785 JSON.
+    Settings,
+    /// A description of the policy engine, JSON.
+    EngineProfile,
+    /// A certificate chain.
+    Chain,
+    /// Anything else (statements, rosters, reports).
+    Other,
+}
+
+impl BlobKind {
+    /// Every kind, in the order of the codes.
+    pub const ALL: [Self; 5] = [
+        Self::Module,
+        Self::Settings,
+        Self::EngineProfile,
+        Self::Chain,
+        Self::Other,
+    ];
+
+    /// The number that stands for the kind in the database.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Module => 1,
+            Self::Settings => 2,
+            Self::EngineProfile => 3,
+            Self::Chain => 4,
+            Self::Other => 5,
+        }
+    }
+
+    /// The kind with a given code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.code() == code)
+    }
+}
+
+/// Where an entry came to lie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Appended {
+    /// Its place in the ledger, from 1 without gaps.
+    pub sequence: u64,
+    /// Its chain hash.
+    pub hash: Digest,
+    /// The time that was written into it.
+    pub recorded_at: Timestamp,
+}

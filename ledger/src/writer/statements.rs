@@ -1,0 +1,169 @@
+//! The statements of one commit, sent so that a commit crosses to SQLite's thread as few times as can be.
+//!
+//! A batch is cut into powers of two; each piece is one multi-row INSERT, the first of them opens the transaction and the
+//! last one commits it. A batch of 1, 2, 4 … 64 is one crossing. The pieces are few, so all of them stay prepared.
+
+use std::{collections::HashMap, fmt::Write as _, sync::Arc};
+
+use sqlx::{AssertSqlSafe, SqliteConnection, query::Query, sqlite::SqliteArguments};
+
+use crate::chain::RawEntry;
+
+/// An entry with the tags under which it is found.
+#[derive(Debug)]
+pub(crate) struct Tagged {
+    pub(crate) entry: RawEntry,
+    pub(crate) tags: Vec<i64>,
+}
+
+/// The largest piece.
+pub(crate) const MAX_PIECE: usize = 64;
+
+const COLUMNS: &str = "sequence, kind, recorded_at, settled, refers, serial, previous, hash, body";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Shape {
+    rows: usize,
+    first: bool,
+    last: bool,
+    lookups: bool,
+}
+
+/// The texts that were needed so far.
+#[derive(Debug, Default)]
+pub(crate) struct Statements {
+    texts: HashMap<Shape, Arc<str>>,
+}
+
+impl Statements {
+    /// Writes the entries in one transaction. After an error the transaction may still be open.
+    pub(crate) async fn write(
+        &mut self,
+        connection: &mut SqliteConnection,
+        batch: &[Tagged],
+    ) -> Result<(), sqlx::Error> {
+        let lookups = lookups_json(batch);
+        let mut rest = batch;
+        let mut first = true;
+        while !rest.is_empty() {
+            let rows = piece(rest.len());
+            let (now, later) = rest.split_at_checked(rows).unwrap_or((rest, &[]));
+            let last = later.is_empty();
+            let shape = Shape {
+                rows,
+                first,
+                last,
+                lookups: last && lookups.is_some(),
+            };
+            let text = self.texts.entry(shape).or_insert_with(|| text(shape).into());
+            let mut query = sqlx::query(AssertSqlSafe(Arc::clone(text)));
+            for tagged in now {
+                query = bind(query, &tagged.entry);
+            }
+            if let Some(lookups) = lookups.as_ref().filter(|_| shape.lookups) {
+                query = query.bind(lookups.clone());
+            }
+            query.execute(&mut *connection).await?;
+            rest = later;
+            first = false;
+        }
+        Ok(())
+    }
+}
+
+/// The largest power of two that fits.
+fn piece(rows: usize) -> usize {
+    1 << rows.clamp(1, MAX_PIECE).ilog2()
+}
+
+fn text(shape: Shape) -> String {
+    let mut sql = String::new();
+    if shape.first {
+        sql.push_str("BEGIN IMMEDIATE; ");
+    }
+    let _ = write!(sql, "INSERT INTO entries ({COLUMNS}) VALUES ");
+    for row in 0..shape.rows {
+        sql.push_str(if row == 0 {
+            "(?,?,?,?,?,?,?,?,?)"
+        } else {
+            ",(?,?,?,?,?,?,?,?,?)"
+        });
+    }
+    if shape.lookups {
+        sql.push_str(
+            "; INSERT INTO lookups (tag, sequence) \
+             SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(?)",
+        );
+    }
+    if shape.last {
+        sql.push_str("; COMMIT");
+    }
+    sql
+}
+
+type EntryQuery<'q> = Query<'q, sqlx::Sqlite, SqliteArguments>;
+
+pub(crate) fn bind<'q>(query: EntryQuery<'q>, entry: &RawEntry) -> EntryQuery<'q> {
+    query
+        .bind(signed(entry.sequence))
+        .bind(i64::from(entry.kind))
+        .bind(entry.recorded_at.micros())
+        .bind(signed(entry.settled))
+        .bind(entry.refers.map(signed))
+        .bind(entry.serial.clone())
+        .bind(entry.previous.as_bytes().to_vec())
+        .bind(entry.hash.as_bytes().to_vec())
+        .bind(entry.body.clone())
+}
+
+/// A sequence as SQLite holds it; a ledger never comes near the end of this range.
+pub(crate) fn signed(sequence: u64) -> i64 {
+    i64::try_from(sequence).unwrap_or(i64::MAX)
+}
+
+/// The lookups of a batch as `[[tag, sequence], …]`, one parameter however many there are.
+fn lookups_json(batch: &[Tagged]) -> Option<String> {
+    let mut json = String::new();
+    for tagged in batch {
+        for tag in &tagged.tags {
+            let _ = write!(
+                json,
+                "{}[{tag},{}]",
+                if json.is_empty() { '[' } else { ',' },
+                tagged.entry.sequence
+            );
+        }
+    }
+    if json.is_empty() {
+        return None;
+    }
+    json.push(']');
+    Some(json)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_powers_of_two() {
+        assert_eq!(
+            [1, 2, 3, 7, 8, 63, 64, 200].map(piece),
+            [1, 2, 2, 4, 8, 32, 64, 64]
+        );
+    }
+
+    #[test]
+    fn a_whole_batch_is_one_text() {
+        let shape = Shape {
+            rows: 2,
+            first: true,
+            last: true,
+            lookups: true,
+        };
+        let text = text(shape);
+        assert!(text.starts_with("BEGIN IMMEDIATE; INSERT INTO entries"));
+        assert!(text.ends_with("; COMMIT"));
+        assert_eq!(text.matches('?').count(), 19);
+    }
+}

@@ -10,6 +10,10 @@ pub use crate::{pin::PinSource, uri::Pkcs11Uri};
 /// How the token is chosen. Exactly one token must fit.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a process has one, and a box would be in the way of every match"
+)]
 pub enum TokenSelector {
     /// By a PKCS#11 URI; its object attributes are not looked at.
     Uri(Pkcs11Uri),

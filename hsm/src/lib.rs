@@ -35,7 +35,6 @@ pub mod rv;
 mod signable;
 mod slots;
 pub mod softhsm;
-mod tbs;
 mod token;
 pub mod uri;
 
@@ -47,7 +46,7 @@ pub use marker::{PinMarker, reset_pin_marker};
 pub use metrics::{Metrics, Repair};
 pub use pin::Pin;
 pub use pool::{PoolConfig, PoolFailure, SessionPool, SignError};
-pub use signable::{CertificationRequestInfo, Probe, Signable};
+pub use signable::{Probe, Signable};
 pub use slots::{PinState, TokenInfo};
 pub use token::Token;
 pub use uri::Pkcs11Uri;

@@ -21,6 +21,7 @@ pub struct Metrics {
     requests: Family<OutcomeLabels, Counter>,
     pub(crate) replaced: Counter,
     pub(crate) logins: Counter,
+    pub(crate) expired: Counter,
     pub(crate) queue_depth: Gauge,
     pub(crate) sessions: Gauge,
     pub(crate) busy: Gauge,
@@ -53,6 +54,7 @@ impl Default for Metrics {
             requests: Family::default(),
             replaced: Counter::default(),
             logins: Counter::default(),
+            expired: Counter::default(),
             queue_depth: Gauge::default(),
             sessions: Gauge::default(),
             busy: Gauge::default(),
@@ -93,6 +95,11 @@ impl Metrics {
             "workers_replaced",
             "Worker threads given up as hung and replaced",
             metrics.replaced.clone(),
+        );
+        registry.register(
+            "expired",
+            "Signature requests dropped unsigned, as nobody waited for them any more",
+            metrics.expired.clone(),
         );
         registry.register("logins", "Calls of C_Login", metrics.logins.clone());
         registry.register(
@@ -159,6 +166,11 @@ impl Metrics {
     /// How many workers were given up as hung and replaced.
     pub fn workers_replaced(&self) -> u64 {
         self.replaced.get()
+    }
+
+    /// How many requests were dropped unsigned when their turn came.
+    pub fn expired(&self) -> u64 {
+        self.expired.get()
     }
 
     /// How many requests ended so: `ok`, or a code of `SignError`.

@@ -16,6 +16,7 @@ mod worker;
 use std::{fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use sealwright_x509::{SignatureAlgorithm, verify_signature};
 use tokio::{
     sync::{oneshot, watch},
     time::{Instant, timeout_at},
@@ -32,7 +33,6 @@ use crate::{
     metrics::Metrics,
     operation::Operation,
     signable::{Probe, Signable},
-    tbs::{SignatureAlgorithm, verify_signature},
     token::Token,
 };
 

@@ -3,12 +3,9 @@
 //! bytes of the caller's choice.
 
 use aws_lc_rs::rand;
+use sealwright_x509::{AuthorityTbs, LeafTbs, RequestTbs, SignatureAlgorithm};
 
-use crate::{
-    asn1::{BIT_STRING, SEQUENCE, element},
-    key::{KeyHandle, KeyPurpose},
-    tbs::{AuthorityTbs, LeafTbs, SignatureAlgorithm},
-};
+use crate::key::KeyPurpose;
 
 /// First bytes of a probe. No DER begins so, hence no probe is a certificate.
 const PROBE: &[u8] = b"sealwright/health-probe/v1\0";
@@ -20,8 +17,8 @@ pub enum Signable {
     Leaf(LeafTbs),
     /// A certificate of an authority.
     Authority(AuthorityTbs),
-    /// A PKCS#10 certification request for the signing key itself.
-    CertificationRequest(CertificationRequestInfo),
+    /// A PKCS#10 certification request; its key should be the signing key.
+    CertificationRequest(RequestTbs),
     /// A health probe.
     Probe(Probe),
 }
@@ -32,7 +29,7 @@ impl Signable {
         match self {
             Self::Leaf(tbs) => tbs.as_der(),
             Self::Authority(tbs) => tbs.as_der(),
-            Self::CertificationRequest(info) => info.as_der(),
+            Self::CertificationRequest(tbs) => tbs.as_der(),
             Self::Probe(probe) => probe.message(),
         }
     }
@@ -50,42 +47,9 @@ impl Signable {
         match self {
             Self::Leaf(tbs) => Some(tbs.fields().signature_algorithm),
             Self::Authority(tbs) => Some(tbs.fields().signature_algorithm),
-            Self::CertificationRequest(info) => Some(info.algorithm),
+            Self::CertificationRequest(tbs) => Some(tbs.signature_algorithm()),
             Self::Probe(_) => None,
         }
-    }
-}
-
-/// `CertificationRequestInfo` (RFC 2986 section 4.1) without attributes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct CertificationRequestInfo {
-    der: Vec<u8>,
-    algorithm: SignatureAlgorithm,
-}
-
-impl CertificationRequestInfo {
-    /// For the key itself, under the subject given as a `Name` in DER. The
-    /// subject is taken as it is; who certifies it parses it.
-    pub fn new(subject_der: &[u8], key: &KeyHandle) -> Self {
-        const VERSION: &[u8] = &[0x02, 0x01, 0x00];
-        const NO_ATTRIBUTES: &[u8] = &[0xa0, 0x00];
-        let parts = [VERSION, subject_der, key.spki_der(), NO_ATTRIBUTES];
-        Self {
-            der: element(SEQUENCE, &parts),
-            algorithm: SignatureAlgorithm::for_ca_key(key.key_type()),
-        }
-    }
-
-    /// The bytes to be signed.
-    pub fn as_der(&self) -> &[u8] {
-        &self.der
-    }
-
-    /// The whole request in DER.
-    pub fn assemble(&self, signature: &[u8]) -> Vec<u8> {
-        let signature = element(BIT_STRING, &[&[0], signature]);
-        let parts = [&self.der, self.algorithm.identifier_der(), &signature];
-        element(SEQUENCE, &parts)
     }
 }
 

@@ -178,7 +178,7 @@ impl TokenFolder {
                 continue;
             }
             let path = self.tokens.join(relative(&kept, &self.copy)?);
-            if !is_whole(&path)? {
+            if !is_whole(&path, &kept)? {
                 destroyed.push(path);
             }
         }
@@ -186,14 +186,14 @@ impl TokenFolder {
     }
 }
 
-/// An object file must parse to its end; any other must only be there (lock
-/// files are empty).
-fn is_whole(path: &Path) -> Result<bool, Error> {
+/// An object file must be as complete as its copy; any other must only be there
+/// (lock files are empty).
+fn is_whole(path: &Path, copy: &Path) -> Result<bool, Error> {
     if !path.is_file() {
         return Ok(false);
     }
     if path.extension().is_some_and(|kind| kind == "object") {
-        return Ok(object_file::is_whole(&read_file(path)?));
+        return Ok(object_file::is_whole(&read_file(path)?, &read_file(copy)?));
     }
     Ok(true)
 }

@@ -168,6 +168,7 @@ impl Worker {
         let now = Instant::now();
         if now >= job.deadline || job.reply.is_closed() {
             // Dropped unsigned: nobody waits for it any more.
+            self.crew.metrics.expired.inc();
             return true;
         }
         if let Some(failure) = self.crew.failure() {

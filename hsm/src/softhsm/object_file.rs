@@ -1,4 +1,4 @@
-//! Whether an object file of SoftHSM is whole.
+//! Reading an object file of SoftHSM, to see whether it is whole.
 //!
 //! The file is a generation number and attributes up to its end; numbers have
 //! eight bytes, most significant first. An attribute is its type, the kind of
@@ -11,36 +11,45 @@ const BYTES: u64 = 3;
 const ATTRIBUTES: u64 = 4;
 const MECHANISMS: u64 = 5;
 
-/// True when the file has at least one attribute and ends with one.
-pub(super) fn is_whole(file: &[u8]) -> bool {
-    let mut rest = file;
-    if number(&mut rest).is_none() || rest.is_empty() {
-        return false;
+/// True when the file ends with an attribute's end, and has every attribute
+/// that its copy has: a file may be cut short between two.
+pub(super) fn is_whole(file: &[u8], copy: &[u8]) -> bool {
+    match (types(file), types(copy)) {
+        (Some(found), Some(kept)) => kept.iter().all(|kind| found.contains(kind)),
+        // A copy that cannot be read says nothing; it must not replace anything.
+        (_, None) => true,
+        (None, Some(_)) => false,
     }
-    while !rest.is_empty() {
-        if attribute(&mut rest).is_none() {
-            return false;
-        }
-    }
-    true
 }
 
-fn attribute(rest: &mut &[u8]) -> Option<()> {
-    number(rest)?;
+/// The types of its attributes, `None` when there is none or one is broken.
+fn types(file: &[u8]) -> Option<Vec<u64>> {
+    let mut rest = file;
+    number(&mut rest)?;
+    let mut types = Vec::new();
+    while !rest.is_empty() {
+        types.push(attribute(&mut rest)?);
+    }
+    (!types.is_empty()).then_some(types)
+}
+
+fn attribute(rest: &mut &[u8]) -> Option<u64> {
+    let kind = number(rest)?;
     match number(rest)? {
-        BOOLEAN => skip(rest, 1),
-        NUMBER => skip(rest, 8),
+        BOOLEAN => skip(rest, 1)?,
+        NUMBER => skip(rest, 8)?,
         // An inner list of attributes begins with its length, as bytes do.
         BYTES | ATTRIBUTES => {
             let length = number(rest)?;
-            skip(rest, length)
+            skip(rest, length)?;
         }
         MECHANISMS => {
             let count = number(rest)?;
-            skip(rest, count.checked_mul(8)?)
+            skip(rest, count.checked_mul(8)?)?;
         }
-        _ => None,
+        _ => return None,
     }
+    Some(kind)
 }
 
 fn number(rest: &mut &[u8]) -> Option<u64> {
@@ -67,7 +76,7 @@ pub(super) mod tests {
             (BYTES, [&3_u64.to_be_bytes()[..], b"abc"].concat()),
             (MECHANISMS, [1_u64.to_be_bytes(), [0; 8]].concat()),
         ] {
-            file.extend(9_u64.to_be_bytes());
+            file.extend((100 + kind).to_be_bytes());
             file.extend(kind.to_be_bytes());
             file.extend(value);
         }
@@ -77,15 +86,17 @@ pub(super) mod tests {
     #[test]
     fn a_file_that_is_cut_short_is_not_whole() {
         let file = sample();
-        assert!(is_whole(&file));
-        // A cut between two attributes cannot be seen here.
-        let between = [25 + 8, 25 + 8 + 24 - 8, 57, 84];
-        for length in (0..file.len()).filter(|length| !between.contains(length)) {
-            let cut = &file[..length];
-            let ends_with_an_attribute = [33 - 8, 49, 76].contains(&length);
-            assert!(ends_with_an_attribute || !is_whole(cut), "{length}");
+        assert!(is_whole(&file, &file));
+        for length in 0..file.len() {
+            assert!(!is_whole(&file[..length], &file), "{length}");
         }
-        assert!(!is_whole(&[0xff; 64]));
-        assert!(!is_whole(&[]));
+        assert!(!is_whole(&[0xff; 64], &file));
+    }
+
+    #[test]
+    fn a_file_may_have_more_than_its_copy_and_a_bad_copy_replaces_nothing() {
+        let file = sample();
+        assert!(is_whole(&file, &file[..8 + 17]));
+        assert!(is_whole(&[], &[0xff; 64]));
     }
 }

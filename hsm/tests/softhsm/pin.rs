@@ -1,0 +1,84 @@
+//! A wrong PIN is tried once in its life.
+
+use std::fs;
+
+use sealwright_hsm::{
+    Error, LoginAdvice, Metrics, PinMarker, PinSource, PinState, Refusal, Token, inspect, reset_pin_marker,
+};
+
+use crate::support::USER_PIN;
+
+isolated! {
+    fn a_wrong_pin_is_never_tried_twice(home) {
+        home.make_token();
+        assert_eq!(
+            inspect(&home.config(), home.path()).unwrap().login,
+            LoginAdvice::Once
+        );
+
+        home.set_pin("wrong-pin");
+        let metrics = Metrics::default();
+        let refused = home.open_with(&metrics).unwrap_err();
+        assert!(refused.is_pin());
+        assert!(matches!(
+            refused,
+            Error::PinRefused { refusal: Refusal::Incorrect, .. }
+        ));
+        assert_eq!(metrics.logins(), 1);
+
+        let marker = PinMarker::read(home.path()).unwrap().unwrap();
+        assert_eq!(marker.refusal, Refusal::Incorrect);
+        for _ in 0..2 {
+            let remembered = home.open_with(&metrics).unwrap_err();
+            assert!(remembered.is_pin());
+            assert!(matches!(remembered, Error::PinRemembered { .. }));
+        }
+        assert_eq!(metrics.logins(), 1);
+
+        let inspection = inspect(&home.config(), home.path()).unwrap();
+        assert_eq!(inspection.login, LoginAdvice::MarkerSays(Refusal::Incorrect));
+        assert_eq!(inspection.token.pin, PinState::CountLow);
+
+        // Another PIN is tried, and the marker goes with its success.
+        home.set_pin(USER_PIN);
+        drop(home.open_with(&metrics).unwrap());
+        assert_eq!(metrics.logins(), 2);
+        assert_eq!(PinMarker::read(home.path()).unwrap(), None);
+    }
+
+    fn a_reset_allows_one_more_try(home) {
+        home.make_token();
+        home.set_pin("wrong-pin");
+        let metrics = Metrics::default();
+        home.open_with(&metrics).unwrap_err();
+        assert!(reset_pin_marker(home.path()).unwrap());
+        assert!(matches!(
+            inspect(&home.config(), home.path()).unwrap().login,
+            LoginAdvice::TokenSays(PinState::CountLow)
+        ));
+        home.open_with(&metrics).unwrap_err();
+        home.open_with(&metrics).unwrap_err();
+        assert_eq!(metrics.logins(), 2);
+    }
+
+    fn a_pin_that_is_not_there_is_not_a_wrong_one(home) {
+        home.make_token();
+        fs::remove_file(home.path().join("pin")).unwrap();
+        let error = home.open().unwrap_err();
+        assert!(matches!(error, Error::Pin { .. }) && !error.is_pin());
+        let mut config = home.config();
+        config.pin = PinSource::Fd(9999);
+        assert!(Token::open(&config, home.path()).unwrap_err().is_pin());
+        assert_eq!(PinMarker::read(home.path()).unwrap(), None);
+    }
+
+    fn a_login_that_hides_the_pin_is_refused(home) {
+        home.make_token();
+        let first = home.open().unwrap();
+        home.set_pin("wrong-pin");
+        assert!(matches!(home.open(), Err(Error::AlreadyLoggedIn { .. })));
+        drop(first);
+        home.set_pin(USER_PIN);
+        home.open().unwrap();
+    }
+}

@@ -1,0 +1,136 @@
+//! Signatures of every kind, by many tasks at once.
+
+use std::sync::Arc;
+
+use sealwright_hsm::{
+    Error, KeyPurpose, Metrics, PoolConfig, Probe, SessionPool, SignError, Signable, provision,
+};
+use sealwright_identity::KeyType;
+use sealwright_x509::{AuthorityTbs, SignatureAlgorithm};
+
+use crate::support::{AMPLE, Signer, authority, block_on, generate, selector, sign_with};
+
+isolated! {
+    fn every_key_type_signs_under_load(home) {
+        home.make_token();
+        let token = home.open().unwrap();
+        let keys: Vec<_> = [
+            KeyType::P256,
+            KeyType::P384,
+            KeyType::Ed25519,
+            KeyType::Rsa(2048),
+            KeyType::Rsa(3072),
+            KeyType::Rsa(4096),
+        ]
+        .into_iter()
+        .zip(1..)
+        .map(|(key_type, id)| generate(&token, &key_type.to_string(), id, key_type))
+        .collect();
+        let metrics = Metrics::default();
+        let config = PoolConfig { sessions: 4, queue: 1000, deadline: AMPLE };
+        let pool = SessionPool::start(token, config, metrics.clone());
+        block_on(async {
+            let mut tasks = Vec::new();
+            for round in 0..40 {
+                let key = keys[round % keys.len()].clone();
+                let pool = pool.clone();
+                tasks.push(tokio::spawn(async move {
+                    for _ in 0..3 {
+                        sign_with(&pool, &key).await.unwrap();
+                    }
+                }));
+            }
+            for task in tasks {
+                task.await.unwrap();
+            }
+        });
+        assert_eq!(metrics.requests("ok"), 120);
+        assert!(pool.failure().is_none());
+        assert_eq!(pool.queue_depth(), 0);
+    }
+
+    fn a_health_key_signs_probes_and_nothing_else(home) {
+        let Signer { token, key, pool, .. } = home.signer();
+        provision::generate_key_pair(&token, "health", &[9], KeyType::P256).unwrap();
+        let health = token.find_health_key(&selector("pkcs11:object=health")).unwrap();
+        assert_eq!(health.purpose(), KeyPurpose::Health);
+        assert!(matches!(
+            token.find_key(&selector("pkcs11:id=%09")),
+            Err(Error::KeyPurpose { .. })
+        ));
+        assert!(matches!(
+            token.find_health_key(&selector("pkcs11:object=issuing")),
+            Err(Error::KeyPurpose { .. })
+        ));
+        block_on(async {
+            pool.probe(&health, AMPLE).await.unwrap();
+            assert!(matches!(
+                pool.probe(&key, AMPLE).await,
+                Err(SignError::Purpose)
+            ));
+            assert!(matches!(
+                pool.sign(&key, Signable::Probe(Probe::new()), AMPLE).await,
+                Err(SignError::Purpose)
+            ));
+            let root = Signable::Authority(authority(&health));
+            assert!(matches!(
+                pool.sign(&health, root, AMPLE).await,
+                Err(SignError::Purpose)
+            ));
+        });
+    }
+
+    fn a_structure_with_another_algorithm_is_not_signed(home) {
+        let Signer { key, pool, metrics, .. } = home.signer();
+        let mut fields = authority(&key).fields().clone();
+        fields.signature_algorithm = SignatureAlgorithm::EcdsaP384Sha384;
+        let odd = AuthorityTbs::build(&fields).unwrap();
+        let result = block_on(pool.sign(&key, Signable::Authority(odd), AMPLE));
+        assert!(matches!(result, Err(SignError::Algorithm { .. })));
+        assert_eq!(metrics.requests("algorithm"), 1);
+    }
+
+    fn generated_keys_cannot_be_loosened(home) {
+        use cryptoki::object::Attribute;
+
+        let Signer { token, key, .. } = home.signer();
+        let protection = key.protection();
+        assert!(protection.sensitive && protection.local && !protection.extractable);
+        assert!(matches!(
+            provision::generate_key_pair(&token, "issuing", &[7], KeyType::P256),
+            Err(Error::Exists { .. })
+        ));
+        assert!(matches!(
+            provision::generate_key_pair(&token, "other", &[1], KeyType::P256),
+            Err(Error::Exists { .. })
+        ));
+        assert!(matches!(
+            provision::generate_key_pair(&token, "other", &[2], KeyType::Rsa(1024)),
+            Err(Error::KeyTypeUnsupported(_))
+        ));
+
+        let session = crate::support::foreign_session();
+        let handles = session
+            .find_objects(&[Attribute::Label(b"issuing".to_vec())])
+            .unwrap();
+        assert_eq!(handles.len(), 2);
+        for handle in handles {
+            for change in [
+                Attribute::Derive(true),
+                Attribute::Extractable(true),
+                Attribute::Label(b"other".to_vec()),
+            ] {
+                assert!(session.update_attributes(handle, &[change]).is_err());
+            }
+        }
+    }
+
+    fn the_pool_ends_its_threads_when_it_is_dropped(home) {
+        let Signer { token, pool, metrics, .. } = home.signer();
+        drop((pool, metrics));
+        // With its last user the module is finalised, and can be loaded anew.
+        let threads = Arc::new(token);
+        drop(threads);
+        home.open().unwrap();
+    }
+}

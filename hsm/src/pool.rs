@@ -16,10 +16,11 @@ mod worker;
 use std::{fmt, sync::Arc, time::Duration};
 
 use crossbeam_channel::{Sender, TrySendError, bounded};
+use parking_lot::Mutex;
 use sealwright_x509::{SignatureAlgorithm, verify_signature};
 use tokio::{
     sync::{oneshot, watch},
-    time::{Instant, timeout_at},
+    time::{Instant, timeout, timeout_at},
 };
 
 pub use self::failure::{PoolFailure, SignError};
@@ -62,12 +63,17 @@ impl From<&TokenConfig> for PoolConfig {
 pub struct SessionPool(Arc<Inner>);
 
 struct Inner {
-    jobs: Sender<Job>,
-    /// Dropped with the pool, which ends the monitor.
-    _stop: Sender<()>,
+    open: Mutex<Option<Open>>,
     failure: watch::Receiver<Option<PoolFailure>>,
     config: PoolConfig,
     metrics: Metrics,
+}
+
+/// The ends of the channels that keep the threads going.
+struct Open {
+    jobs: Sender<Job>,
+    /// Ends the monitor when it is dropped.
+    _stop: Sender<()>,
 }
 
 impl SessionPool {
@@ -83,8 +89,7 @@ impl SessionPool {
         let (crew, failure) = Crew::new(token, queue, metrics.clone());
         Monitor::start(crew, config, stopped);
         Self(Arc::new(Inner {
-            jobs,
-            _stop: stop,
+            open: Mutex::new(Some(Open { jobs, _stop: stop })),
             failure,
             config,
             metrics,
@@ -149,7 +154,22 @@ impl SessionPool {
 
     /// Requests that wait for a worker now.
     pub fn queue_depth(&self) -> usize {
-        self.0.jobs.len()
+        let open = self.0.open.lock();
+        open.as_ref().map_or(0, |open| open.jobs.len())
+    }
+
+    /// Ends the pool in order: takes no more requests, serves those that wait,
+    /// and answers whether all threads have ended within `limit`.
+    ///
+    /// A process should not exit before: a module that is torn down while one
+    /// of its functions runs crashes, and the exit code with it. When the
+    /// answer is no, a call hangs, and only an abort ends the process safely.
+    pub async fn close(&self, limit: Duration) -> bool {
+        drop(self.0.open.lock().take());
+        let mut failure = self.0.failure.clone();
+        // Each thread holds the sender, and drops it after its token.
+        let ended = async { while failure.changed().await.is_ok() {} };
+        timeout(limit, ended).await.is_ok()
     }
 
     async fn submit(
@@ -171,22 +191,30 @@ impl SessionPool {
             deadline,
             reply,
         };
-        self.0.metrics.queue_depth.inc();
-        if let Err(error) = self.0.jobs.try_send(job) {
-            self.0.metrics.queue_depth.dec();
-            return Err(match error {
-                TrySendError::Full(_) => SignError::Overloaded {
-                    queue: self.0.config.queue,
-                },
-                TrySendError::Disconnected(_) => SignError::Fatal(PoolFailure::Stopped),
-            });
-        }
+        self.enqueue(job)?;
         match timeout_at(deadline, answer).await {
             Ok(Ok(result)) => result,
             // A worker dropped the request: past its deadline, or given up.
             Ok(Err(_)) => Err(self.failure().map_or(SignError::Deadline, SignError::Fatal)),
             Err(_) => Err(SignError::Deadline),
         }
+    }
+
+    fn enqueue(&self, job: Job) -> Result<(), SignError> {
+        let open = self.0.open.lock();
+        let Some(open) = open.as_ref() else {
+            return Err(SignError::Fatal(PoolFailure::Stopped));
+        };
+        self.0.metrics.queue_depth.inc();
+        open.jobs.try_send(job).map_err(|error| {
+            self.0.metrics.queue_depth.dec();
+            match error {
+                TrySendError::Full(_) => SignError::Overloaded {
+                    queue: self.0.config.queue,
+                },
+                TrySendError::Disconnected(_) => SignError::Fatal(PoolFailure::Stopped),
+            }
+        })
     }
 }
 

@@ -42,7 +42,8 @@ pub(super) struct Job {
     pub(super) reply: oneshot::Sender<Result<Vec<u8>, SignError>>,
 }
 
-/// What all workers share.
+/// What all workers share. The order of the fields matters: who waits for the
+/// end of the pool waits for `failure`, and by then the token is let go.
 #[derive(Clone)]
 pub(super) struct Crew {
     token: Token,

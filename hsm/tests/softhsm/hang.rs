@@ -29,6 +29,7 @@ isolated! {
                 assert!(signer.pool.failure().is_none());
             }
         });
+        signer.close();
     }
 
     fn a_full_queue_says_so_and_the_late_are_dropped_unsigned(home) {
@@ -50,7 +51,7 @@ isolated! {
             for task in tasks {
                 match task.await.unwrap() {
                     Err(SignError::Overloaded { queue: 2 }) => overloaded += 1,
-                    Err(SignError::Deadline | SignError::Fatal(_)) => {}
+                    Err(SignError::Deadline) => {}
                     other => panic!("{other:?}"),
                 }
             }
@@ -59,6 +60,7 @@ isolated! {
         });
         // Whatever of the queue was reached after its time was not signed.
         assert_eq!(signer.metrics.requests("ok"), 1);
+        signer.close();
     }
 
     fn a_request_that_is_late_in_the_queue_is_not_signed(home) {
@@ -73,6 +75,7 @@ isolated! {
         });
         assert_eq!(signer.metrics.expired(), 3);
         assert_eq!(signer.metrics.requests("deadline"), 3);
+        signer.close();
     }
 
     fn a_module_that_hangs_on_ends_the_pool(home) {
@@ -92,5 +95,6 @@ isolated! {
         });
         assert!(matches!(failure, PoolFailure::Hung { replaced: 1 }));
         assert_eq!(signer.metrics.workers_replaced(), 1);
+        signer.close();
     }
 }

@@ -31,6 +31,7 @@ isolated! {
         assert_eq!(signer.metrics.logins(), 2);
         assert!(signer.metrics.repairs(Repair::Key) >= 1);
         assert!(signer.pool.failure().is_none());
+        signer.close();
     }
 
     fn the_loss_of_all_sessions_is_repaired(home) {
@@ -43,6 +44,7 @@ isolated! {
         assert_eq!(signer.metrics.repairs(Repair::Login), 1);
         assert!(signer.metrics.repairs(Repair::Session) >= 1);
         assert!(signer.pool.failure().is_none());
+        signer.close();
     }
 
     fn losses_under_load_cost_no_request(home) {
@@ -59,6 +61,7 @@ isolated! {
             }
         });
         assert!(signer.pool.failure().is_none());
+        signer.close();
     }
 
     fn a_module_that_was_finalised_ends_the_pool(home) {
@@ -71,6 +74,7 @@ isolated! {
             signer.pool.failed().await
         });
         assert!(matches!(failure, PoolFailure::Token(_)) && !failure.is_pin());
+        signer.close();
     }
 
     fn a_token_whose_files_are_gone_ends_the_pool(home) {
@@ -86,6 +90,7 @@ isolated! {
             signer.pool.failed().await
         });
         assert!(!failure.is_pin());
+        signer.close();
     }
 
     fn a_pin_changed_meanwhile_ends_the_pool_and_is_not_tried_again(home) {
@@ -103,7 +108,7 @@ isolated! {
         });
         assert!(failure.is_pin());
         assert_eq!(signer.metrics.logins(), 2);
-        drop(signer);
+        signer.close();
         let error = home.open().unwrap_err();
         assert!(matches!(error, sealwright_hsm::Error::PinRemembered { .. }));
         home.set_pin("another-pin");

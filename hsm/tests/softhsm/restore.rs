@@ -39,6 +39,7 @@ isolated! {
         assert_eq!(again.spki_der(), key.spki_der());
         let signer = Signer::start(token, again, Default::default(), 1, 8, crate::support::AMPLE);
         block_on(signer.sign()).unwrap();
+        signer.close();
     }
 
     fn without_its_object_file_the_token_is_absent(home) {

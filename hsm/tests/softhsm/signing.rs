@@ -1,9 +1,9 @@
 //! Signatures of every kind, by many tasks at once.
 
-use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use sealwright_hsm::{
-    Error, KeyPurpose, Metrics, PoolConfig, Probe, SessionPool, SignError, Signable, provision,
+    Error, KeyPurpose, Metrics, PoolConfig, PoolFailure, Probe, SessionPool, SignError, Signable, provision,
 };
 use sealwright_identity::KeyType;
 use sealwright_x509::{AuthorityTbs, SignatureAlgorithm};
@@ -47,6 +47,7 @@ isolated! {
         assert_eq!(metrics.requests("ok"), 120);
         assert!(pool.failure().is_none());
         assert_eq!(pool.queue_depth(), 0);
+        assert!(block_on(pool.close(AMPLE)));
     }
 
     fn a_health_key_signs_probes_and_nothing_else(home) {
@@ -77,6 +78,7 @@ isolated! {
                 pool.sign(&health, root, AMPLE).await,
                 Err(SignError::Purpose)
             ));
+            assert!(pool.close(AMPLE).await);
         });
     }
 
@@ -88,12 +90,15 @@ isolated! {
         let result = block_on(pool.sign(&key, Signable::Authority(odd), AMPLE));
         assert!(matches!(result, Err(SignError::Algorithm { .. })));
         assert_eq!(metrics.requests("algorithm"), 1);
+        assert!(block_on(pool.close(AMPLE)));
     }
 
     fn generated_keys_cannot_be_loosened(home) {
         use cryptoki::object::Attribute;
 
-        let Signer { token, key, .. } = home.signer();
+        home.make_token();
+        let token = home.open().unwrap();
+        let key = generate(&token, "issuing", 1, KeyType::P256);
         let protection = key.protection();
         assert!(protection.sensitive && protection.local && !protection.extractable);
         assert!(matches!(
@@ -125,12 +130,36 @@ isolated! {
         }
     }
 
-    fn the_pool_ends_its_threads_when_it_is_dropped(home) {
-        let Signer { token, pool, metrics, .. } = home.signer();
-        drop((pool, metrics));
+    fn a_closed_pool_serves_what_waits_and_nothing_more(home) {
+        let signer = home.signer();
+        let (pool, key) = (&signer.pool, &signer.key);
+        block_on(async {
+            let waiting: Vec<_> = (0..8)
+                .map(|_| Box::pin(pool.sign(key, Signable::Authority(authority(key)), AMPLE)))
+                .collect();
+            let waiting: Vec<_> = waiting
+                .into_iter()
+                .map(|mut request| {
+                    // Polled once, it is in the queue.
+                    let mut context = Context::from_waker(Waker::noop());
+                    let first = request.as_mut().poll(&mut context);
+                    (first, request)
+                })
+                .collect();
+            assert!(pool.close(AMPLE).await);
+            for (first, request) in waiting {
+                match first {
+                    Poll::Ready(result) => result.unwrap(),
+                    Poll::Pending => request.await.unwrap(),
+                };
+            }
+            assert!(matches!(
+                signer.sign().await,
+                Err(SignError::Fatal(PoolFailure::Stopped))
+            ));
+        });
         // With its last user the module is finalised, and can be loaded anew.
-        let threads = Arc::new(token);
-        drop(threads);
+        drop(signer);
         home.open().unwrap();
     }
 }

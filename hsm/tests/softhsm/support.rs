@@ -18,11 +18,11 @@ use sealwright_x509::{
     AuthorityFields, AuthorityTbs, SignatureAlgorithm, name::authority_name, verify_signature,
 };
 
-pub const LABEL: &str = "sealwright test";
-pub const USER_PIN: &str = "user-pin-1";
-pub const SO_PIN: &str = "so-pin-12";
+pub(crate) const LABEL: &str = "sealwright test";
+pub(crate) const USER_PIN: &str = "user-pin-1";
+pub(crate) const SO_PIN: &str = "so-pin-12";
 /// Long enough never to matter.
-pub const AMPLE: Duration = Duration::from_secs(60);
+pub(crate) const AMPLE: Duration = Duration::from_secs(60);
 
 const CHILD: &str = "SEALWRIGHT_HSM_TEST";
 const HOME: &str = "SEALWRIGHT_HSM_TEST_HOME";
@@ -39,7 +39,7 @@ macro_rules! isolated {
     )*};
 }
 
-pub fn isolated(path: &str, body: impl FnOnce(Home)) {
+pub(crate) fn isolated(path: &str, body: impl FnOnce(Home)) {
     let (_, test) = path.split_once("::").unwrap();
     if env::var_os(CHILD).is_some_and(|child| child == test) {
         return body(Home(env::var_os(HOME).unwrap().into()));
@@ -68,14 +68,14 @@ fn child(test: &str, home: &Home) -> Command {
 }
 
 /// The folder of one test.
-pub struct Home(PathBuf);
+pub(crate) struct Home(PathBuf);
 
 impl Home {
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    pub fn folder(&self) -> TokenFolder {
+    pub(crate) fn folder(&self) -> TokenFolder {
         TokenFolder::new(self.0.join("tokens"))
     }
 
@@ -83,11 +83,11 @@ impl Home {
         self.0.join("softhsm2.conf")
     }
 
-    pub fn set_pin(&self, pin: &str) {
+    pub(crate) fn set_pin(&self, pin: &str) {
         fs::write(self.0.join("pin"), pin).unwrap();
     }
 
-    pub fn config(&self) -> TokenConfig {
+    pub(crate) fn config(&self) -> TokenConfig {
         TokenConfig::new(
             module(),
             TokenSelector::Label(LABEL.to_owned()),
@@ -96,22 +96,22 @@ impl Home {
     }
 
     /// Makes the token, once.
-    pub fn make_token(&self) {
+    pub(crate) fn make_token(&self) {
         self.set_pin(USER_PIN);
         let info = provision::init_token(&module(), LABEL, &pin(SO_PIN), &pin(USER_PIN)).unwrap();
         assert_eq!(info.label, LABEL);
     }
 
-    pub fn open(&self) -> Result<Token, Error> {
+    pub(crate) fn open(&self) -> Result<Token, Error> {
         Token::open(&self.config(), &self.0)
     }
 
-    pub fn open_with(&self, metrics: &Metrics) -> Result<Token, Error> {
+    pub(crate) fn open_with(&self, metrics: &Metrics) -> Result<Token, Error> {
         Token::open_with(&self.config(), &self.0, metrics)
     }
 
     /// A token with an issuing key on P-256, a pool of two, and its metrics.
-    pub fn signer(&self) -> Signer {
+    pub(crate) fn signer(&self) -> Signer {
         self.make_token();
         let metrics = Metrics::default();
         let token = self.open_with(&metrics).unwrap();
@@ -120,15 +120,15 @@ impl Home {
     }
 }
 
-pub struct Signer {
-    pub token: Token,
-    pub key: KeyHandle,
-    pub pool: SessionPool,
-    pub metrics: Metrics,
+pub(crate) struct Signer {
+    pub(crate) token: Token,
+    pub(crate) key: KeyHandle,
+    pub(crate) pool: SessionPool,
+    pub(crate) metrics: Metrics,
 }
 
 impl Signer {
-    pub fn start(
+    pub(crate) fn start(
         token: Token,
         key: KeyHandle,
         metrics: Metrics,
@@ -150,13 +150,18 @@ impl Signer {
         }
     }
 
+    /// Ends the pool; without it the process would exit under its threads.
+    pub(crate) fn close(self) {
+        assert!(block_on(self.pool.close(AMPLE)));
+    }
+
     /// Signs something and verifies the answer.
-    pub async fn sign(&self) -> Result<(), SignError> {
+    pub(crate) async fn sign(&self) -> Result<(), SignError> {
         sign_with(&self.pool, &self.key).await
     }
 }
 
-pub async fn sign_with(pool: &SessionPool, key: &KeyHandle) -> Result<(), SignError> {
+pub(crate) async fn sign_with(pool: &SessionPool, key: &KeyHandle) -> Result<(), SignError> {
     let tbs = authority(key);
     let signature = pool.sign(key, Signable::Authority(tbs.clone()), AMPLE).await?;
     let algorithm = SignatureAlgorithm::for_ca_key(key.key_type());
@@ -165,7 +170,7 @@ pub async fn sign_with(pool: &SessionPool, key: &KeyHandle) -> Result<(), SignEr
 }
 
 /// A self-signed authority of this key, with a serial number of its own.
-pub fn authority(key: &KeyHandle) -> AuthorityTbs {
+pub(crate) fn authority(key: &KeyHandle) -> AuthorityTbs {
     let name = authority_name(None, "Test root");
     AuthorityTbs::build(&AuthorityFields {
         serial: SerialNumber::random().unwrap(),
@@ -184,28 +189,28 @@ pub fn authority(key: &KeyHandle) -> AuthorityTbs {
     .unwrap()
 }
 
-pub fn generate(token: &Token, label: &str, id: u8, key_type: KeyType) -> KeyHandle {
+pub(crate) fn generate(token: &Token, label: &str, id: u8, key_type: KeyType) -> KeyHandle {
     let key = provision::generate_key_pair(token, label, &[id], key_type).unwrap();
     assert_eq!(key.key_type(), key_type);
     token.find_key(key.selector()).unwrap()
 }
 
-pub fn selector(uri: &str) -> KeySelector {
+pub(crate) fn selector(uri: &str) -> KeySelector {
     uri.parse().unwrap()
 }
 
-pub fn pin(text: &str) -> Pin {
+pub(crate) fn pin(text: &str) -> Pin {
     Pin::new(text.as_bytes().to_vec())
 }
 
-pub fn module() -> PathBuf {
+pub(crate) fn module() -> PathBuf {
     env::var_os("SEALWRIGHT_PKCS11_MODULE")
         .map_or_else(|| "/usr/lib/softhsm/libsofthsm2.so".into(), PathBuf::from)
 }
 
 /// The module as somebody else in the process would have it: initialised by
 /// the crate, used without it.
-pub fn foreign() -> (Pkcs11, Slot) {
+pub(crate) fn foreign() -> (Pkcs11, Slot) {
     let pkcs11 = Pkcs11::new(module()).unwrap();
     let slot = pkcs11
         .get_slots_with_initialized_token()
@@ -216,12 +221,12 @@ pub fn foreign() -> (Pkcs11, Slot) {
     (pkcs11, slot)
 }
 
-pub fn foreign_session() -> Session {
+pub(crate) fn foreign_session() -> Session {
     let (pkcs11, slot) = foreign();
     pkcs11.open_rw_session(slot).unwrap()
 }
 
-pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_time()
@@ -232,10 +237,10 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 
 /// Another process that holds a lock on every file of the tokens, in which
 /// SoftHSM waits without end: the hung module of a test.
-pub struct Hang(Child);
+pub(crate) struct Hang(Child);
 
 impl Hang {
-    pub fn begin(home: &Home) -> Self {
+    pub(crate) fn begin(home: &Home) -> Self {
         let mut child = child("support::lock_holder", home)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -249,7 +254,7 @@ impl Hang {
         Self(child)
     }
 
-    pub fn end(mut self) {
+    pub(crate) fn end(mut self) {
         drop(self.0.stdin.take());
         self.0.wait().unwrap();
     }

@@ -1,0 +1,139 @@
+//! Whether signing works: a look at the gate every two seconds, and at once when it comes or goes.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+use sealwright_gate::client::GateClient;
+use sealwright_gate::issuers::Issuer;
+use sealwright_identity::{SharedClock, Timestamp};
+use sealwright_proto::gate::Status;
+use sealwright_runtime::Chain;
+use sealwright_runtime::readiness::{Condition, Readiness};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::LOOK;
+use crate::catalog::SharedCatalog;
+
+const ANSWER: Duration = Duration::from_secs(2);
+/// An issuer with less than this part of its life left is warned about.
+const WARN_DIVISOR: u32 = 5;
+
+/// Tells readiness and metrics what the gate says.
+#[derive(Debug)]
+pub(super) struct Monitor {
+    gate: GateClient,
+    catalog: SharedCatalog,
+    gate_condition: Condition,
+    issuer_condition: Condition,
+    clock: SharedClock,
+    page: Arc<RwLock<String>>,
+    warned: BTreeSet<(Arc<str>, Timestamp)>,
+}
+
+impl Monitor {
+    pub(super) fn new(
+        gate: GateClient,
+        catalog: SharedCatalog,
+        readiness: &Readiness,
+        clock: SharedClock,
+        metrics: &sealwright_runtime::metrics::Metrics,
+    ) -> Self {
+        let page: Arc<RwLock<String>> = Arc::default();
+        let shown = Arc::clone(&page);
+        metrics.add_source(move || shown.read().clone());
+        Self {
+            gate,
+            catalog,
+            gate_condition: readiness.condition("gate", "it has not answered yet"),
+            issuer_condition: readiness.condition("issuers", "they have not been looked at yet"),
+            clock,
+            page,
+            warned: BTreeSet::new(),
+        }
+    }
+
+    /// Runs until the task is dropped.
+    pub(super) async fn run(mut self) {
+        let mut connection = self.gate.state();
+        loop {
+            connection.mark_unchanged();
+            self.look().await;
+            tokio::select! {
+                () = tokio::time::sleep(LOOK) => {}
+                Ok(()) = connection.changed() => {}
+            }
+        }
+    }
+
+    async fn look(&mut self) {
+        self.look_at_issuers();
+        match self.gate.status(Instant::now() + ANSWER).await {
+            Ok(status) => {
+                match self.against(&status) {
+                    None => self.gate_condition.ready(),
+                    Some(reason) => self.gate_condition.not_ready(reason),
+                }
+                *self.page.write() = status.metrics;
+            }
+            Err(error) => {
+                self.gate_condition.not_ready(Chain(&error).to_string());
+                self.page.write().clear();
+            }
+        }
+    }
+
+    /// What of the gate's answer speaks against signing.
+    fn against(&self, status: &Status) -> Option<String> {
+        if !status.ready {
+            let reasons = status.reasons.join("; ");
+            let silent = reasons.is_empty();
+            return Some(if silent {
+                "it is not ready".to_owned()
+            } else {
+                reasons
+            });
+        }
+        let catalog = self.catalog.current();
+        let differs = status.issuers.iter().find(|theirs| {
+            catalog.issuer(&theirs.name).is_some_and(|ours| {
+                !theirs.key_digest.is_empty() && theirs.key_digest != ours.chain.key_digest().to_string()
+            })
+        })?;
+        Some(format!(
+            "its key of issuer {} is not the one of the front's chain; restart the gate or correct the chain",
+            differs.name
+        ))
+    }
+
+    fn look_at_issuers(&mut self) {
+        let now = self.clock.now();
+        let catalog = self.catalog.current();
+        let mut ended = Vec::new();
+        for issuer in catalog.issuers() {
+            let end = issuer.chain.not_after();
+            if end <= now {
+                ended.push(format!("{} ended at {end}", issuer.name));
+            } else if is_near_its_end(issuer, now) && self.warned.insert((Arc::clone(&issuer.name), end)) {
+                warn!(
+                    issuer = &*issuer.name,
+                    not_after = %end,
+                    "an issuer has less than a fifth of its life left"
+                );
+            }
+        }
+        if ended.is_empty() {
+            self.issuer_condition.ready();
+        } else {
+            self.issuer_condition.not_ready(ended.join("; "));
+        }
+    }
+}
+
+fn is_near_its_end(issuer: &Issuer, now: Timestamp) -> bool {
+    let end = issuer.chain.not_after();
+    let life = end.saturating_since(issuer.chain.not_before());
+    end.saturating_since(now) < life / WARN_DIVISOR
+}

@@ -1,0 +1,301 @@
+//! Whether a caller may have what it asks for: the native ceiling first, then the policies.
+//!
+//! The ceiling is what no policy can lift: the issuer, who may use it, the key, the longest life,
+//! the names. A policy narrows what is left. Its result is a [`Grant`], which only this module can
+//! make and which can be spent once.
+//!
+//! A denial of an authenticated caller is in the ledger before the caller hears of it. When it
+//! cannot be recorded the caller hears that the service is unavailable, and nothing else.
+
+mod evidence;
+mod grant;
+mod input;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sealwright_gate::client::ClientError;
+use sealwright_gate::issuers::Issuer;
+use sealwright_identity::{SharedClock, Timestamp};
+use sealwright_policy_wasm::{AbortReason, Decision, Outcome, PolicyHost};
+use sealwright_proto::gate::{Denial, Evidence, RecordDenial};
+use sealwright_x509::csr::VerifiedCsr;
+use tokio::time::Instant;
+use tracing::{Span, field, info};
+
+use crate::authn::Caller;
+use crate::ca::{ANSWER_MARGIN, Gate};
+use crate::catalog::SharedCatalog;
+use crate::metrics::{Metrics, Stage};
+use crate::service::CertificateOrder;
+
+use evidence::EvidenceBuilder;
+pub use grant::Grant;
+pub(crate) use grant::GrantParts;
+
+/// Why nothing was granted.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorizationError {
+    /// `CertSigner` names no issuer.
+    #[error("no issuer is called {name:?}")]
+    UnknownIssuer {
+        /// As it was asked for, cut to a readable length.
+        name: String,
+    },
+    /// Longer than the issuer ever grants. Istio refuses here too, and does not clamp.
+    #[error("the requested lifetime of {requested} s is above the maximum of {maximum} s")]
+    LifetimeTooLong {
+        /// Seconds asked for.
+        requested: u64,
+        /// Seconds allowed.
+        maximum: u64,
+    },
+    /// Ceiling or policy said no. It is recorded.
+    #[error("denied: {}: {}", .0.code, .0.message)]
+    Denied(Denial),
+    /// No verdict was reached, for reasons of our own.
+    #[error("the decision was aborted")]
+    Aborted {
+        /// The policy that was running, if any.
+        policy: Option<String>,
+        /// Why.
+        #[source]
+        reason: AbortReason,
+    },
+    /// A denial could not be recorded.
+    #[error("the denial could not be recorded")]
+    Gate(#[from] ClientError),
+}
+
+/// Decides requests.
+#[derive(Debug)]
+pub struct Authorizer {
+    catalog: SharedCatalog,
+    policies: PolicyHost,
+    gate: Gate,
+    clock: SharedClock,
+    metrics: Metrics,
+}
+
+/// One request on its way to a grant.
+struct Case<'a> {
+    caller: &'a Caller,
+    order: &'a CertificateOrder,
+    csr: &'a VerifiedCsr,
+    issuer: Arc<Issuer>,
+    lifetime: Duration,
+    now: Timestamp,
+}
+
+impl Authorizer {
+    /// An authorizer over the catalog in force.
+    pub fn new(
+        catalog: SharedCatalog,
+        policies: PolicyHost,
+        gate: Gate,
+        clock: SharedClock,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            catalog,
+            policies,
+            gate,
+            clock,
+            metrics,
+        }
+    }
+
+    /// Grants, narrows, or refuses.
+    ///
+    /// # Errors
+    /// When the order names no issuer or too long a life, when ceiling or policies deny, when no
+    /// decision was reached, or when a denial could not be recorded.
+    pub async fn authorize(
+        &self,
+        caller: &Caller,
+        order: &CertificateOrder,
+        csr: &VerifiedCsr,
+    ) -> Result<Grant, AuthorizationError> {
+        let _time = self.metrics.time(Stage::Authorize);
+        let catalog = self.catalog.current();
+        let issuer = find_issuer(catalog.issuer(order.cert_signer()), order)?;
+        Span::current().record("issuer", field::display(&issuer.name));
+        let case = Case {
+            lifetime: lifetime(&issuer, order)?,
+            issuer,
+            caller,
+            order,
+            csr,
+            now: self.clock.now(),
+        };
+        if let Some(denial) = ceiling_denial(&case) {
+            let evidence = self.evidence(&case).undecided();
+            return Err(self.deny(&case, evidence, denial).await);
+        }
+        let decision = self.decide(&case, &catalog.policies_of(&case.issuer)).await;
+        let evidence = self.evidence(&case).decided(&decision);
+        match decision.outcome {
+            Outcome::Allow(narrowing) => match grant::grant(&case, narrowing) {
+                Ok(terms) => Ok(Grant::new(&case, terms, evidence)),
+                Err(denial) => Err(self.deny(&case, evidence, denial).await),
+            },
+            Outcome::Deny(denial) => Err(self.deny(&case, evidence, evidence::denial(&denial)).await),
+            Outcome::Aborted { policy, reason } => {
+                // Only what a policy was running for is worth a record: an overload costs no disk.
+                if let Some(running) = &policy {
+                    let denial = aborted(running, reason);
+                    self.record(&case, evidence, &denial).await?;
+                }
+                Err(AuthorizationError::Aborted { policy, reason })
+            }
+        }
+    }
+
+    async fn decide(&self, case: &Case<'_>, policies: &[Arc<sealwright_policy_wasm::Policy>]) -> Decision {
+        let left = case
+            .order
+            .context()
+            .deadline
+            .saturating_duration_since(Instant::now());
+        let decision = self
+            .policies
+            .decide_within(policies, input::of(case), left.saturating_sub(ANSWER_MARGIN))
+            .await;
+        for evaluation in &decision.evaluations {
+            let verdict = evaluation.verdict.as_str();
+            self.metrics.verdict(&evaluation.name, verdict);
+            for line in &evaluation.log {
+                info!(policy = evaluation.name, level = ?line.level, "{}", line.message);
+            }
+        }
+        decision
+    }
+
+    /// Records a denial, and turns it into the caller's error.
+    async fn deny(&self, case: &Case<'_>, evidence: Evidence, denial: Denial) -> AuthorizationError {
+        match self.record(case, evidence, &denial).await {
+            Ok(()) => AuthorizationError::Denied(denial),
+            Err(error) => error.into(),
+        }
+    }
+
+    async fn record(&self, case: &Case<'_>, evidence: Evidence, denial: &Denial) -> Result<(), ClientError> {
+        let deadline = case.order.context().deadline;
+        let deadline = deadline.checked_sub(ANSWER_MARGIN).unwrap_or(deadline);
+        let record = RecordDenial {
+            issuer: case.issuer.name.to_string(),
+            csr: case.csr.der().to_vec(),
+            evidence: Some(evidence),
+            denial: Some(denial.clone()),
+        };
+        let recorded = self.gate.client().record_denial(record, deadline).await;
+        match recorded {
+            Ok(recorded) => {
+                info!(
+                    target: "audit",
+                    sequence = recorded.sequence,
+                    code = denial.code,
+                    policy = denial.policy,
+                    "a request was denied"
+                );
+                Ok(())
+            }
+            Err(error) => {
+                self.metrics.denial_unrecorded();
+                Err(error)
+            }
+        }
+    }
+
+    fn evidence<'a>(&'a self, case: &'a Case<'_>) -> EvidenceBuilder<'a> {
+        EvidenceBuilder {
+            caller: case.caller,
+            order: case.order,
+            profile: self.policies.engine().profile(),
+            now: case.now,
+        }
+    }
+}
+
+fn find_issuer(
+    found: Option<&Arc<Issuer>>,
+    order: &CertificateOrder,
+) -> Result<Arc<Issuer>, AuthorizationError> {
+    found.cloned().ok_or_else(|| {
+        let name = order.cert_signer().chars().take(64).collect();
+        AuthorizationError::UnknownIssuer { name }
+    })
+}
+
+/// What is asked for, or the default. Seconds all along: nothing is multiplied, nothing overflows.
+fn lifetime(issuer: &Issuer, order: &CertificateOrder) -> Result<Duration, AuthorizationError> {
+    let requested = order.requested_seconds();
+    if requested == 0 {
+        return Ok(issuer.ceiling.default_lifetime);
+    }
+    let maximum = issuer.ceiling.max_lifetime.as_secs();
+    if requested > maximum {
+        return Err(AuthorizationError::LifetimeTooLong { requested, maximum });
+    }
+    Ok(Duration::from_secs(requested))
+}
+
+/// What no policy is asked about.
+fn ceiling_denial(case: &Case<'_>) -> Option<Denial> {
+    let denial = |code: &str, field: &str, message: String, hint: &str| Denial {
+        policy: String::new(),
+        code: code.to_owned(),
+        message,
+        field: field.to_owned(),
+        hint: hint.to_owned(),
+    };
+    let Case { issuer, caller, .. } = case;
+    let authenticator = caller.authenticator();
+    if !issuer.admits(authenticator) {
+        return Some(denial(
+            "AUTHENTICATOR_NOT_ALLOWED",
+            "metadata.CertSigner",
+            format!(
+                "issuer {} is not for callers of the authenticator {authenticator}",
+                issuer.name
+            ),
+            "name another issuer, or present another credential",
+        ));
+    }
+    let key_type = case.csr.key_type();
+    if !issuer.ceiling.key_types.contains(&key_type) {
+        let allowed: Vec<String> = issuer.ceiling.key_types.iter().map(ToString::to_string).collect();
+        return Some(denial(
+            "KEY_TYPE_NOT_ALLOWED",
+            "csr",
+            format!("issuer {} certifies no {key_type} key", issuer.name),
+            &format!("use one of {}", allowed.join(", ")),
+        ));
+    }
+    let foreign = caller
+        .identities()
+        .iter()
+        .find(|id| *id.trust_domain() != issuer.ceiling.trust_domain)?;
+    Some(denial(
+        "IDENTITY_NOT_ALLOWED",
+        "caller",
+        format!(
+            "{foreign} is not of the trust domain {}",
+            issuer.ceiling.trust_domain
+        ),
+        "",
+    ))
+}
+
+fn aborted(policy: &str, reason: AbortReason) -> Denial {
+    Denial {
+        policy: policy.to_owned(),
+        code: "ABORTED".to_owned(),
+        message: reason.to_string(),
+        field: String::new(),
+        hint: String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

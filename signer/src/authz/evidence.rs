@@ -1,0 +1,146 @@
+//! Why: all that an auditor needs in order to execute the decision again, for the gate's record.
+
+use sealwright_identity::Timestamp;
+use sealwright_policy_wasm::{
+    Decision, EngineProfile, Evaluation, Narrowing, Outcome, PolicyInput, WIT_VERSION,
+};
+use sealwright_proto::gate as pb;
+use serde::Serialize;
+
+use crate::authn::Caller;
+use crate::service::CertificateOrder;
+
+/// What is known before anything was decided.
+pub(super) struct EvidenceBuilder<'a> {
+    pub(super) caller: &'a Caller,
+    pub(super) order: &'a CertificateOrder,
+    pub(super) profile: &'a EngineProfile,
+    pub(super) now: Timestamp,
+}
+
+impl EvidenceBuilder<'_> {
+    /// The ceiling denied: no policy was asked.
+    pub(super) fn undecided(&self) -> pb::Evidence {
+        self.with(pb::Decision {
+            decided_at_micros: self.now.micros(),
+            ..pb::Decision::default()
+        })
+    }
+
+    /// The policies were asked.
+    pub(super) fn decided(&self, decision: &Decision) -> pb::Evidence {
+        self.with(pb::Decision {
+            decided_at_micros: self.now.micros(),
+            engine_profile_digest: self.profile.digest.to_string(),
+            // The client of the gate leaves the text out when the connection has carried it.
+            engine_profile: self.profile.json.clone(),
+            wit_version: WIT_VERSION.to_owned(),
+            input_schema: PolicyInput::SCHEMA.to_owned(),
+            input: decision.input_json.clone().into(),
+            policies: decision.evaluations.iter().map(verdict).collect(),
+            granted: match &decision.outcome {
+                Outcome::Allow(granted) => Some(narrowing(granted)),
+                Outcome::Deny(_) | Outcome::Aborted { .. } => None,
+            },
+        })
+    }
+
+    fn with(&self, decision: pb::Decision) -> pb::Evidence {
+        pb::Evidence {
+            caller: Some(caller(self.caller)),
+            request: Some(request(self.order)),
+            decision: Some(decision),
+        }
+    }
+}
+
+fn caller(caller: &Caller) -> pb::Caller {
+    let (token_header, token_claims) = caller
+        .token()
+        .map(|token| (token.header_json.clone(), token.claims_json.clone()))
+        .unwrap_or_default();
+    pb::Caller {
+        source: caller.source().as_str().to_owned(),
+        authenticator: caller.authenticator().to_owned(),
+        identities: caller.identities().iter().map(ToString::to_string).collect(),
+        presented: caller.presented().map(ToString::to_string).unwrap_or_default(),
+        kubernetes: caller.kubernetes().map(|facts| {
+            let pod = facts.pod.clone();
+            let node = facts.node.clone();
+            pb::KubernetesFacts {
+                namespace: facts.namespace.clone(),
+                service_account: facts.service_account.clone(),
+                pod_name: pod.as_ref().map(|pod| pod.name.clone()).unwrap_or_default(),
+                pod_uid: pod.and_then(|pod| pod.uid).unwrap_or_default(),
+                node_name: node.as_ref().map(|node| node.name.clone()).unwrap_or_default(),
+                node_uid: node.and_then(|node| node.uid).unwrap_or_default(),
+            }
+        }),
+        token_header,
+        token_claims,
+        client_chain: caller.client_chain().to_vec(),
+        peer: caller.peer().to_string(),
+        cluster: caller.cluster().unwrap_or_default().to_owned(),
+    }
+}
+
+fn request(order: &CertificateOrder) -> pb::RequestFacts {
+    let context = order.context();
+    pb::RequestFacts {
+        request_id: context.id.to_string(),
+        requested_seconds: i64::try_from(order.requested_seconds()).unwrap_or(i64::MAX),
+        cert_signer: order.cert_signer().to_owned(),
+        metadata: order.metadata().to_owned(),
+        method: context.method.to_owned(),
+    }
+}
+
+fn verdict(evaluation: &Evaluation) -> pb::PolicyVerdict {
+    pb::PolicyVerdict {
+        name: evaluation.name.clone(),
+        module: evaluation.module.to_string(),
+        settings: evaluation.settings.to_string(),
+        verdict: evaluation.verdict.as_str().to_owned(),
+        fuel: evaluation.fuel,
+        narrowing: evaluation.narrowing.as_ref().map(narrowing),
+        denial: evaluation.denial.as_ref().map(denial),
+        host_answers: host_answers(evaluation),
+    }
+}
+
+fn narrowing(narrowing: &Narrowing) -> pb::Narrowing {
+    let texts = |items: Vec<String>| pb::StringList { items };
+    pb::Narrowing {
+        lifetime_seconds: narrowing.lifetime.map(|lifetime| lifetime.as_secs()),
+        names: narrowing.names.clone().map(texts),
+        usages: narrowing
+            .usages
+            .as_ref()
+            .map(|usages| texts(usages.iter().map(ToString::to_string).collect())),
+    }
+}
+
+pub(super) fn denial(denial: &sealwright_policy_wasm::Denial) -> pb::Denial {
+    pb::Denial {
+        policy: denial.policy.clone(),
+        code: denial.code.clone(),
+        message: denial.message.clone(),
+        field: denial.field.clone().unwrap_or_default(),
+        hint: denial.hint.clone().unwrap_or_default(),
+    }
+}
+
+/// What the host did for the policy, as canonical JSON; empty when it did nothing.
+fn host_answers(evaluation: &Evaluation) -> String {
+    #[derive(Serialize)]
+    struct HostAnswers<'a> {
+        log: &'a [sealwright_policy_wasm::LogLine],
+        limits: sealwright_policy_wasm::Limits,
+    }
+    let answers = HostAnswers {
+        log: &evaluation.log,
+        limits: evaluation.limits,
+    };
+    // Strings and small integers always have a JSON form.
+    serde_json_canonicalizer::to_string(&answers).unwrap_or_default()
+}

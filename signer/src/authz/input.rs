@@ -1,0 +1,93 @@
+//! What the policies are told.
+
+use sealwright_identity::{DnsName, San};
+use sealwright_policy_wasm::{
+    CallerFacts, CeilingFacts, CsrFacts, IssuerFacts, KubernetesFacts, PolicyInput, RequestFacts,
+};
+use sealwright_x509::csr::VerifiedCsr;
+
+use super::Case;
+use crate::authn::Caller;
+use crate::service::CertificateOrder;
+
+/// DNS names of one request that are offered to policies.
+const MAX_DNS_CANDIDATES: usize = 64;
+
+pub(super) fn of(case: &Case<'_>) -> PolicyInput {
+    let ceiling = &case.issuer.ceiling;
+    PolicyInput {
+        caller: caller(case.caller, case.order),
+        csr: csr(case.csr),
+        request: RequestFacts {
+            lifetime_seconds: case.lifetime.as_secs(),
+        },
+        issuer: IssuerFacts {
+            name: case.issuer.name.to_string(),
+            trust_domain: ceiling.trust_domain.clone(),
+        },
+        ceiling: CeilingFacts {
+            max_lifetime_seconds: ceiling.max_lifetime.as_secs(),
+            default_lifetime_seconds: ceiling.default_lifetime.as_secs(),
+            names: candidates(case).iter().map(San::to_string).collect(),
+            dns_patterns: ceiling.dns.clone(),
+            usages: ceiling.usages.clone(),
+            key_types: ceiling.key_types.clone(),
+        },
+        decided_at: case.now.unix_seconds(),
+    }
+}
+
+/// The names a policy may choose from: the caller's identities, and of the DNS names that the CSR
+/// asks for those that the issuer's patterns allow. The latter are granted only when chosen.
+pub(super) fn candidates(case: &Case<'_>) -> Vec<San> {
+    let identities = case.caller.identities().iter().cloned().map(San::Uri);
+    let mut names: Vec<San> = identities.collect();
+    let asked = case.csr.facts().dns.iter();
+    let allowed = asked
+        .filter_map(|text| text.parse::<DnsName>().ok())
+        .map(San::Dns)
+        .filter(|name| case.issuer.ceiling.allows_san(name))
+        .take(MAX_DNS_CANDIDATES);
+    for name in allowed {
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}
+
+fn caller(caller: &Caller, order: &CertificateOrder) -> CallerFacts {
+    CallerFacts {
+        source: caller.source().as_str().to_owned(),
+        authenticator: caller.authenticator().to_owned(),
+        identities: caller.identities().iter().map(ToString::to_string).collect(),
+        kubernetes: caller.kubernetes().map(|facts| KubernetesFacts {
+            namespace: facts.namespace.clone(),
+            service_account: facts.service_account.clone(),
+            pod_name: facts.pod.as_ref().map(|pod| pod.name.clone()),
+            pod_uid: facts.pod.as_ref().and_then(|object| object.uid.clone()),
+            node_name: facts.node.as_ref().map(|node| node.name.clone()),
+            node_uid: facts.node.as_ref().and_then(|object| object.uid.clone()),
+        }),
+        cluster: caller.cluster().map(str::to_owned),
+        attributes: caller.attributes().clone(),
+        claims: order.claims().clone(),
+    }
+}
+
+fn csr(csr: &VerifiedCsr) -> CsrFacts {
+    let facts = csr.facts();
+    CsrFacts {
+        uris: facts.uris.clone(),
+        dns: facts.dns.clone(),
+        ips: facts.ips.clone(),
+        emails: facts.emails.clone(),
+        common_name: facts.common_name.clone(),
+        organizations: facts.organizations.clone(),
+        is_ca: facts.is_ca,
+        extensions: facts.extensions.clone(),
+        signature_algorithm: facts.signature_algorithm.clone(),
+        key_type: facts.key_type,
+        spki_digest: facts.spki_digest,
+    }
+}

@@ -1,0 +1,197 @@
+//! The front's part of the configuration file.
+//!
+//! Sections that the gate must read too (`[[issuers]]`, `[[policies]]`, trust domain) are defined
+//! in the gate's `config`; here are those that only the front needs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use sealwright_gate::config::{IssuerConfig, PolicyConfig};
+use sealwright_identity::HumanDuration;
+use sealwright_runtime::tls::MinVersion;
+use serde::Deserialize;
+
+use crate::authn::Trust;
+use crate::authn::config::AuthenticatorConfig;
+
+/// All that `App::build` needs to know. The binary composes it from the file's sections.
+#[derive(Clone, Debug)]
+pub struct SignerConfig {
+    /// The trust domain and its aliases.
+    pub trust: Trust,
+    /// The issuer of a request that names none.
+    pub default_issuer: String,
+    /// The gRPC server.
+    pub server: ServerConfig,
+    /// Where `/livez`, `/readyz`, `/metrics` and `/bundle` are served.
+    pub http: SocketAddr,
+    /// Who is believed, in order.
+    pub authenticators: Vec<AuthenticatorConfig>,
+    /// Whose name is signed with, and inside which ceiling.
+    pub issuers: Vec<IssuerConfig>,
+    /// What decides.
+    pub policies: Vec<PolicyConfig>,
+    /// Where policies run.
+    pub policy_host: PolicyHostConfig,
+}
+
+/// `[server]`: the gRPC server.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServerConfig {
+    /// Address and port; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    /// Folder of the serving certificate and its key.
+    pub state: PathBuf,
+    /// A TLS handshake that takes longer is given up.
+    pub handshake_timeout: HumanDuration,
+    /// A request that takes longer is answered DEADLINE_EXCEEDED.
+    pub request_timeout: HumanDuration,
+    /// Open connections, handshakes included.
+    pub max_connections: usize,
+    /// HTTP/2 streams open at once on one connection.
+    pub max_streams_per_connection: u32,
+    /// Largest message, in bytes.
+    pub max_message_bytes: usize,
+    /// Bytes of messages held in memory by all requests together.
+    pub max_buffered_bytes: usize,
+    /// Largest CSR, in bytes, as it was sent.
+    pub max_csr_bytes: usize,
+    /// Serves the deprecated `IstioCAService/HandleCSR` too.
+    pub legacy_csr_service: bool,
+    /// Serves gRPC reflection.
+    pub reflection: bool,
+    /// How long requests in flight may take to finish once the server was told to stop.
+    pub drain_timeout: HumanDuration,
+    /// TLS.
+    pub tls: TlsConfig,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 15012)),
+            state: PathBuf::from("front"),
+            handshake_timeout: HumanDuration::from_secs(10),
+            request_timeout: HumanDuration::from_secs(10),
+            max_connections: 10_000,
+            max_streams_per_connection: 1_000,
+            max_message_bytes: 4 << 20,
+            max_buffered_bytes: 64 << 20,
+            max_csr_bytes: 16 << 10,
+            legacy_csr_service: false,
+            reflection: true,
+            drain_timeout: HumanDuration::from_secs(10),
+            tls: TlsConfig::default(),
+        }
+    }
+}
+
+/// `[server.tls]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsConfig {
+    /// The oldest version spoken.
+    pub min_version: MinVersion,
+}
+
+/// `[policy_host]`: the threads that run policies.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyHostConfig {
+    /// Worker threads; 0 is one for each processor.
+    pub threads: usize,
+    /// Decisions that may wait for a thread; one more is refused as overload.
+    pub queue: usize,
+    /// Backstop for a policy that fuel did not stop; at least a second.
+    pub epoch_deadline: HumanDuration,
+}
+
+impl Default for PolicyHostConfig {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            queue: 256,
+            epoch_deadline: HumanDuration::from_secs(2),
+        }
+    }
+}
+
+/// A setting that cannot be served with.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    /// Zero where at least one is needed.
+    #[error("server.{key} is 0: set it to at least 1, or leave it out for the default")]
+    Zero {
+        /// The key in `[server]`.
+        key: &'static str,
+    },
+    /// No single message of the largest size would fit.
+    #[error("server.max_buffered_bytes ({buffered}) is below server.max_message_bytes ({message}): raise it")]
+    BufferBelowMessage {
+        /// Bytes of all messages together.
+        buffered: usize,
+        /// Bytes of one message.
+        message: usize,
+    },
+    /// The backstop would hit before fuel does.
+    #[error("policy_host.epoch_deadline is below 1s: it is a backstop, fuel is what decides")]
+    EpochTooShort,
+    /// Larger than what a length in a gRPC frame or a permit count can say.
+    #[error("server.{key} is above {max}: lower it")]
+    TooLarge {
+        /// The key in `[server]`.
+        key: &'static str,
+        /// The largest value.
+        max: usize,
+    },
+}
+
+impl ServerConfig {
+    /// Refuses what could not work.
+    ///
+    /// # Errors
+    /// The first setting that does not fit.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let sizes = [
+            ("max_connections", self.max_connections),
+            (
+                "max_streams_per_connection",
+                usize::try_from(self.max_streams_per_connection).unwrap_or(usize::MAX),
+            ),
+            ("max_message_bytes", self.max_message_bytes),
+            ("max_buffered_bytes", self.max_buffered_bytes),
+            ("max_csr_bytes", self.max_csr_bytes),
+        ];
+        const MAX: usize = 1 << 30;
+        for (key, value) in sizes {
+            if value == 0 {
+                return Err(ConfigError::Zero { key });
+            }
+            if value > MAX {
+                return Err(ConfigError::TooLarge { key, max: MAX });
+            }
+        }
+        if self.max_buffered_bytes < self.max_message_bytes {
+            return Err(ConfigError::BufferBelowMessage {
+                buffered: self.max_buffered_bytes,
+                message: self.max_message_bytes,
+            });
+        }
+        Ok(())
+    }
+}
+
+impl PolicyHostConfig {
+    /// Refuses what could not work.
+    ///
+    /// # Errors
+    /// A backstop so short that it would decide instead of fuel.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        if self.epoch_deadline.get() < Duration::from_secs(1) {
+            return Err(ConfigError::EpochTooShort);
+        }
+        Ok(())
+    }
+}

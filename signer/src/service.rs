@@ -1,0 +1,122 @@
+//! The certificate service: Istio's protocol, and one request as seven lines.
+//!
+//! Read `create_certificate` first; each step leads one module down: `authn`, `order`, `csr`,
+//! `authz`, `ca`, and through the gate to the key. The credentials were checked in `admission`
+//! already, on the headers, before the body was read.
+
+mod admission;
+mod budget;
+mod context;
+mod legacy;
+mod order;
+mod response;
+mod sampler;
+mod status;
+
+use std::sync::Arc;
+
+use sealwright_proto::istio::istio_certificate_service_server::IstioCertificateService;
+use sealwright_proto::istio::{CsrRequest, CsrResponse, IstioCertificateRequest, IstioCertificateResponse};
+use tonic::{Request, Response, Status};
+use tracing::{error, info};
+
+use crate::authz::Authorizer;
+use crate::ca::{CertificateAuthority, Gate};
+use crate::csr::CsrVerifier;
+use crate::metrics::Metrics;
+
+pub use admission::{Admission, AdmissionLimits, AdmittedService};
+pub use context::{Admitted, RequestContext, RequestId};
+pub use order::{CertificateOrder, OrderError};
+pub(crate) use status::chain;
+pub use status::{IMPERSONATION_REFUSED, RequestError, UNAUTHENTICATED};
+
+/// Answers certificate requests. Clones share everything.
+#[derive(Clone, Debug)]
+pub struct CertificateService(Arc<Steps>);
+
+/// The steps of one request, in order.
+#[derive(Debug)]
+pub struct Steps {
+    /// Holds the key?
+    pub csr: CsrVerifier,
+    /// May?
+    pub authorizer: Authorizer,
+    /// The bytes.
+    pub issuer: CertificateAuthority,
+    /// The key.
+    pub gate: Gate,
+    /// Counts outcomes.
+    pub metrics: Metrics,
+}
+
+impl CertificateService {
+    /// A service of these steps. It answers only requests that came through [`Admission`].
+    pub fn new(steps: Steps) -> Self {
+        Self(Arc::new(steps))
+    }
+}
+
+impl Steps {
+    /// `IstioCertificateService/CreateCertificate`.
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, RequestError> {
+        let caller = Admitted::caller(&request)?; //                            who
+        let order = CertificateOrder::try_from(request)?; //                    what, bounded, parsed once
+        let csr = self.csr.verify(order.csr())?; //                             holds the key
+        let grant = self.authorizer.authorize(&caller, &order, &csr).await?; // may: native ceiling, then Wasm policies
+        let tbs = self.issuer.prepare(&csr, grant)?; //                         exact bytes to be signed, linted
+        let issued = self.gate.issue(tbs).await?; //                            recorded, signed, verified
+        Ok(Response::new(issued.into())) //                                     leaf, intermediates, root bundle last
+    }
+
+    /// `IstioCAService/HandleCSR`, of Istio's early releases. Never a certificate authority.
+    async fn handle_csr(&self, request: Request<CsrRequest>) -> Result<Response<CsrResponse>, RequestError> {
+        let caller = Admitted::caller(&request)?;
+        let order = CertificateOrder::try_from(request)?;
+        let csr = self.csr.verify(order.csr())?;
+        legacy::require_name(&csr)?;
+        let grant = self.authorizer.authorize(&caller, &order, &csr).await?;
+        let tbs = self.issuer.prepare(&csr, grant)?;
+        let issued = self.gate.issue(tbs).await?;
+        Ok(Response::new(issued.into()))
+    }
+
+    /// Counts and logs an outcome, and turns an error into what the caller may know of it.
+    fn finish<T>(
+        &self,
+        id: Option<RequestId>,
+        outcome: Result<Response<T>, RequestError>,
+    ) -> Result<Response<T>, Status> {
+        let failure = match outcome {
+            Ok(response) => {
+                self.metrics.issued();
+                return Ok(response);
+            }
+            Err(failure) => failure,
+        };
+        if let Some(kind) = failure.sign_error() {
+            self.metrics.sign_failed(kind);
+        }
+        if failure.is_internal() {
+            error!(error = chain(&failure), "a certificate request failed");
+        } else {
+            info!(error = chain(&failure), "a certificate request was refused");
+        }
+        Err(failure.to_status(&id.unwrap_or_else(RequestId::random)))
+    }
+}
+
+#[tonic::async_trait]
+impl IstioCertificateService for CertificateService {
+    async fn create_certificate(
+        &self,
+        request: Request<IstioCertificateRequest>,
+    ) -> Result<Response<IstioCertificateResponse>, Status> {
+        let id = Admitted::context(&request).ok().map(|context| context.id);
+        let outcome = self.0.create_certificate(request).await;
+        self.0.finish(id, outcome)
+    }
+}

@@ -1,0 +1,250 @@
+//! What happens to a request before tonic's generated server sees it.
+//!
+//! In this order, each step cheaper than the next would be to undo: a place in the budget of
+//! buffered bytes, the credentials in the headers, the five octets that head the message, its
+//! bytes. A stranger's body is never read, and a message above the limit is refused by what its
+//! header says. (tonic's own decoder would call that OUT_OF_RANGE, after authentication by none.)
+
+mod message;
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use http::{HeaderMap, Request, Response};
+use tokio::time::{Instant, timeout_at};
+use tonic::Code;
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tower::Service;
+use tracing::{Instrument, Span, field, info, info_span};
+
+use super::budget::{Budget, Charge};
+use super::context::{Admitted, RequestContext, RequestId};
+use super::sampler::Sampler;
+use super::status::{RequestError, chain, code_name};
+use crate::acceptor::ConnectedPeer;
+use crate::authn::{AuthenticationFailure, Authenticators};
+use crate::metrics::{Metrics, Stage};
+
+/// Refusals of strangers in the log, per second.
+const LOGGED_REFUSALS_PER_SECOND: u32 = 10;
+/// Longer values of `clusterid` are not repeated to policies.
+const MAX_CLUSTER_BYTES: usize = 256;
+const CREATE_CERTIFICATE: &str = "istio.v1.auth.IstioCertificateService/CreateCertificate";
+const HANDLE_CSR: &str = "istio.v1.auth.IstioCAService/HandleCSR";
+
+/// What bounds requests.
+#[derive(Clone, Copy, Debug)]
+pub struct AdmissionLimits {
+    /// One message, in bytes.
+    pub message_bytes: usize,
+    /// All messages together, in bytes.
+    pub buffered_bytes: usize,
+    /// From the headers to the answer.
+    pub request_timeout: Duration,
+}
+
+/// Shared by every service that needs a caller.
+#[derive(Clone, Debug)]
+pub struct Admission(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    authenticators: Arc<Authenticators>,
+    limits: AdmissionLimits,
+    budget: Budget,
+    refusals: Sampler,
+    metrics: Metrics,
+}
+
+/// A gRPC service behind the admission layer.
+#[derive(Clone, Debug)]
+pub struct AdmittedService<S> {
+    inner: S,
+    admission: Admission,
+}
+
+impl Admission {
+    /// The layer over these authenticators.
+    pub fn new(authenticators: Arc<Authenticators>, limits: AdmissionLimits, metrics: Metrics) -> Self {
+        Self(Arc::new(Shared {
+            authenticators,
+            limits,
+            budget: Budget::new(limits.buffered_bytes, metrics.buffered_bytes().clone()),
+            refusals: Sampler::new(LOGGED_REFUSALS_PER_SECOND),
+            metrics,
+        }))
+    }
+
+    /// Puts a service behind the layer.
+    pub fn guard<S>(&self, inner: S) -> AdmittedService<S> {
+        AdmittedService {
+            inner,
+            admission: self.clone(),
+        }
+    }
+}
+
+impl<S: NamedService> NamedService for AdmittedService<S> {
+    const NAME: &'static str = S::NAME;
+}
+
+impl<S> Service<Request<Body>> for AdmittedService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible> + Clone + Send + 'static,
+    S::Future: Send,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let spare = self.inner.clone();
+        let ready = std::mem::replace(&mut self.inner, spare);
+        let shared = Arc::clone(&self.admission.0);
+        Box::pin(async move { Ok(shared.answer(request, ready).await) })
+    }
+}
+
+impl Shared {
+    async fn answer<S>(&self, request: Request<Body>, inner: S) -> Response<Body>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        let context = RequestContext {
+            id: RequestId::random(),
+            method: method(request.uri().path()),
+            deadline: Instant::now() + self.limits.request_timeout,
+            claimed_cluster: claimed_cluster(request.headers()),
+        };
+        let span = info_span!(
+            "rpc",
+            method = context.method,
+            request_id = %context.id,
+            peer = field::Empty,
+            caller = field::Empty,
+            issuer = field::Empty,
+            serial = field::Empty,
+        );
+        let id = context.id.clone();
+        let method = context.method;
+        let work = self.serve(request, inner, context).instrument(span.clone());
+        let response = match work.await {
+            Ok(response) => response,
+            Err(error) => {
+                span.in_scope(|| self.report(&error));
+                error.to_status(&id).into_http()
+            }
+        };
+        self.metrics.answered(method, code_name(code(&response)));
+        response
+    }
+
+    async fn serve<S>(
+        &self,
+        request: Request<Body>,
+        mut inner: S,
+        context: RequestContext,
+    ) -> Result<Response<Body>, RequestError>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        let _total = self.metrics.time(Stage::Total);
+        self.metrics.csr_received();
+        let deadline = context.deadline;
+        let work = async {
+            // Held until the answer is made.
+            let mut charge = self.budget.open().ok_or(RequestError::Overloaded)?;
+            let request = self.admit(request, context, &mut charge).await?;
+            // Nothing here fails: the generated server answers errors too.
+            Ok(inner.call(request).await.unwrap_or_else(|never| match never {}))
+        };
+        timeout_at(deadline, work)
+            .await
+            .unwrap_or(Err(RequestError::DeadlineExceeded))
+    }
+
+    async fn admit(
+        &self,
+        request: Request<Body>,
+        context: RequestContext,
+        charge: &mut Charge,
+    ) -> Result<Request<Body>, RequestError> {
+        let (mut head, body) = request.into_parts();
+        let caller = {
+            let _time = self.metrics.time(Stage::Authenticate);
+            // Without a connection there is no peer: the layer was mounted on another transport.
+            let ConnectedPeer(peer) = head
+                .extensions
+                .get::<ConnectedPeer>()
+                .ok_or(RequestError::NotAdmitted)?;
+            Span::current().record("peer", field::display(peer.addr));
+            self.authenticators
+                .authenticate(&head.headers, peer)
+                .await
+                .map_err(RequestError::Unauthenticated)?
+        };
+        if let Some(identity) = caller.identities().first() {
+            Span::current().record("caller", field::display(identity));
+        }
+        let message = {
+            let _time = self.metrics.time(Stage::Body);
+            message::read(body, self.limits.message_bytes, charge).await?
+        };
+        head.extensions.insert(Admitted::new(caller, context));
+        Ok(Request::from_parts(head, message))
+    }
+
+    fn report(&self, error: &RequestError) {
+        match error {
+            RequestError::Unauthenticated(failure) => self.report_stranger(failure),
+            error => info!(error = chain(error), "the request was refused before it was read"),
+        }
+    }
+
+    fn report_stranger(&self, failure: &AuthenticationFailure) {
+        self.metrics.authentication_failed();
+        if let Some(left_out) = self.refusals.admit() {
+            let reasons = failure.reasons();
+            info!(reasons, left_out, "a caller could not be authenticated");
+        }
+    }
+}
+
+fn method(path: &str) -> &'static str {
+    match path.trim_start_matches('/') {
+        CREATE_CERTIFICATE => CREATE_CERTIFICATE,
+        HANDLE_CSR => HANDLE_CSR,
+        _ => "other",
+    }
+}
+
+fn claimed_cluster(headers: &HeaderMap) -> Option<String> {
+    let mut values = headers.get_all("clusterid").iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value
+            .to_str()
+            .ok()
+            .filter(|text| text.len() <= MAX_CLUSTER_BYTES)
+            .map(str::to_owned),
+        _ => None,
+    }
+}
+
+/// A unary error is in the headers; a success has its status behind the message.
+fn code(response: &Response<Body>) -> Code {
+    response
+        .headers()
+        .get("grpc-status")
+        .map_or(Code::Ok, |value| Code::from_bytes(value.as_bytes()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use http_body_util::{BodyExt, StreamBody};
+use prometheus_client::registry::Registry;
+use sealwright_identity::{SharedClock, SystemClock, TrustBundle};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+use super::super::budget::BASE_CHARGE;
+use super::*;
+use crate::authn::{Peer, Trust};
+
+const LIMIT: usize = 1000;
+
+/// What reached the service behind the layer.
+#[derive(Clone, Debug, Default)]
+struct Behind(Arc<AtomicUsize>);
+
+impl Service<Request<Body>> for Behind {
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _request: Request<Body>) -> Self::Future {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async { Ok(Response::new(Body::empty())) })
+    }
+}
+
+fn admission(buffered_bytes: usize) -> Admission {
+    let clock: SharedClock = Arc::new(SystemClock);
+    let trust = Trust {
+        domain: "cluster.local".parse().unwrap(),
+        aliases: Vec::new(),
+    };
+    let (_sender, bundle) = watch::channel(TrustBundle::from_ders(1, Vec::new()));
+    let authenticators = Authenticators::build(&[], trust, bundle, Arc::clone(&clock)).unwrap();
+    Admission::new(
+        Arc::new(authenticators),
+        AdmissionLimits {
+            message_bytes: LIMIT,
+            buffered_bytes,
+            request_timeout: Duration::from_secs(10),
+        },
+        Metrics::register(&mut Registry::default(), clock),
+    )
+}
+
+fn peer() -> ConnectedPeer {
+    ConnectedPeer(Arc::new(Peer {
+        addr: SocketAddr::from(([127, 0, 0, 1], 1)),
+        tls: None,
+    }))
+}
+
+/// A body that counts how often it is asked for data.
+fn counted(asked: &Arc<AtomicUsize>) -> Body {
+    let asked = Arc::clone(asked);
+    let frames = futures::stream::poll_fn(move |_context| {
+        asked.fetch_add(1, Ordering::Relaxed);
+        Poll::Ready(None::<Result<http_body::Frame<Bytes>, Infallible>>)
+    });
+    Body::new(StreamBody::new(frames))
+}
+
+fn body(frames: &[&[u8]]) -> Body {
+    let frames: Vec<Result<_, Infallible>> = frames
+        .iter()
+        .map(|bytes| Ok(http_body::Frame::data(Bytes::copy_from_slice(bytes))))
+        .collect();
+    Body::new(StreamBody::new(futures::stream::iter(frames)))
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    [&[0], &length[..], message].concat()
+}
+
+fn grpc_status(response: &Response<Body>) -> Code {
+    code(response)
+}
+
+#[tokio::test]
+async fn without_credentials_the_body_is_never_read() {
+    let behind = Behind::default();
+    let asked = Arc::new(AtomicUsize::new(0));
+    let mut request = Request::new(counted(&asked));
+    *request.uri_mut() = format!("/{CREATE_CERTIFICATE}").parse().unwrap();
+    request.extensions_mut().insert(peer());
+    let response = admission(1 << 20)
+        .guard(behind.clone())
+        .oneshot(request)
+        .await
+        .unwrap();
+    assert_eq!(grpc_status(&response), Code::Unauthenticated);
+    assert_eq!(asked.load(Ordering::Relaxed), 0);
+    assert_eq!(behind.0.load(Ordering::Relaxed), 0);
+    let text = response.headers()["grpc-message"].to_str().unwrap();
+    assert!(!text.contains("authenticator"), "{text}");
+}
+
+#[tokio::test]
+async fn without_a_peer_nobody_is_answered() {
+    let behind = Behind::default();
+    let response = admission(1 << 20)
+        .guard(behind.clone())
+        .oneshot(Request::new(Body::empty()))
+        .await
+        .unwrap();
+    assert_eq!(grpc_status(&response), Code::Unauthenticated);
+    assert_eq!(behind.0.load(Ordering::Relaxed), 0);
+}
+
+#[tokio::test]
+async fn an_exhausted_budget_is_an_overload_before_anything_else() {
+    let mut request = Request::new(Body::empty());
+    request.extensions_mut().insert(peer());
+    let response = admission(BASE_CHARGE - 1)
+        .guard(Behind::default())
+        .oneshot(request)
+        .await
+        .unwrap();
+    assert_eq!(grpc_status(&response), Code::ResourceExhausted);
+    assert!(response.headers().contains_key("grpc-status-details-bin"));
+}
+
+fn charge(bytes: usize) -> Charge {
+    Budget::new(bytes, prometheus_client::metrics::gauge::Gauge::default())
+        .open()
+        .unwrap()
+}
+
+async fn read(frames: &[&[u8]]) -> Result<Vec<u8>, RequestError> {
+    let read = message::read(body(frames), LIMIT, &mut charge(1 << 20)).await?;
+    Ok(read.collect().await.unwrap().to_bytes().to_vec())
+}
+
+#[tokio::test]
+async fn a_message_comes_through_however_it_was_cut() {
+    for size in [0, 1, 5, LIMIT] {
+        let whole = framed(&vec![7; size]);
+        for cut in [1, 2, 4, 5, 6, 1024] {
+            let frames: Vec<&[u8]> = whole.chunks(cut).collect();
+            assert_eq!(read(&frames).await.unwrap(), whole, "{size} in pieces of {cut}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_oversize_message_is_refused_by_its_header_alone() {
+    let header = [0, 0, 0, 3, 0xe9];
+    // Nothing behind the header is asked for: the stream would panic.
+    let frames = futures::stream::iter([Bytes::copy_from_slice(&header)])
+        .map(|data| Ok::<_, Infallible>(http_body::Frame::data(data)))
+        .chain(futures::stream::poll_fn(|_| panic!("the body was read on")));
+    let body = Body::new(StreamBody::new(frames));
+    let error = message::read(body, LIMIT, &mut charge(1 << 20))
+        .await
+        .unwrap_err();
+    let RequestError::MessageTooLarge { bytes, limit } = error else {
+        panic!("{error:?}");
+    };
+    assert_eq!((bytes, limit), (LIMIT + 1, LIMIT));
+}
+
+#[tokio::test]
+async fn what_is_not_one_whole_message_is_malformed() {
+    let whole = framed(b"message");
+    let twice = [whole.clone(), whole.clone()].concat();
+    for bytes in [&b""[..], &b"\0\0\0"[..], &whole[..8], &twice] {
+        let error = read(&[bytes]).await.unwrap_err();
+        assert!(matches!(error, RequestError::MessageMalformed), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_the_budget_cannot_hold_is_an_overload() {
+    let mut charge = charge(BASE_CHARGE);
+    let limit = 2 * BASE_CHARGE;
+    let message = framed(&vec![0; limit]);
+    let error = message::read(body(&[&message]), limit, &mut charge)
+        .await
+        .unwrap_err();
+    assert!(matches!(error, RequestError::Overloaded), "{error:?}");
+}
+
+#[test]
+fn one_cluster_is_a_claim_and_two_are_none() {
+    let mut headers = HeaderMap::new();
+    assert_eq!(claimed_cluster(&headers), None);
+    headers.append("clusterid", "east".parse().unwrap());
+    assert_eq!(claimed_cluster(&headers).as_deref(), Some("east"));
+    headers.append("clusterid", "west".parse().unwrap());
+    assert_eq!(claimed_cluster(&headers), None);
+}

@@ -1,0 +1,277 @@
+//! The one place where errors become gRPC statuses.
+//!
+//! Opaque to the unauthenticated: two fixed texts, and nothing that depends on the reason. Exact to
+//! the authenticated: codes, fields and hints as `google.rpc` details. What is our own fault is
+//! INTERNAL with the request's id and no more; the log has the rest.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sealwright_gate::client::ClientError;
+use sealwright_proto::gate::Denial;
+use sealwright_x509::csr::CsrError;
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt};
+
+use super::context::RequestId;
+use super::order::OrderError;
+use crate::authn::AuthenticationFailure;
+use crate::authz::AuthorizationError;
+use crate::ca::PrepareError;
+
+/// `google.rpc.ErrorInfo.domain`.
+const DOMAIN: &str = "sealwright";
+/// When to come back after an overload, if the gate has no wish of its own.
+const RETRY_DELAY: Duration = Duration::from_secs(1);
+/// Texts of policies, three times in one status: clients refuse trailers beyond 8 KiB.
+const MAX_TEXT_BYTES: usize = 512;
+
+/// All that nobody who is not authenticated ever learns.
+pub const UNAUTHENTICATED: &str = "the request could not be authenticated";
+/// The same, for a request to act for another identity.
+pub const IMPERSONATION_REFUSED: &str = "the request to act for another identity was refused";
+
+/// Why a request was not answered with a certificate.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// No authenticator vouched for the caller.
+    #[error("nobody vouched for the caller")]
+    Unauthenticated(#[source] AuthenticationFailure),
+    /// The request came around the admission layer.
+    #[error("the request was not admitted")]
+    NotAdmitted,
+    /// There is no trusted node account that may act for others.
+    #[error("acting for {identity:?} is not allowed: no node accounts are trusted")]
+    Impersonation {
+        /// As it was asked for; unverified.
+        identity: String,
+    },
+    /// A message above the limit, by its frame header.
+    #[error("a message of {bytes} bytes is above the limit of {limit}")]
+    MessageTooLarge {
+        /// What the frame header says.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The body is not exactly one gRPC message.
+    #[error("the request body is not one whole message")]
+    MessageMalformed,
+    /// The requests in flight hold as many bytes as they may.
+    #[error("too many requests are in flight")]
+    Overloaded,
+    /// The request's time is over.
+    #[error("the request took longer than it may")]
+    DeadlineExceeded,
+    /// The message is wrong.
+    #[error("the order is not valid")]
+    Order(#[from] OrderError),
+    /// The CSR is wrong.
+    #[error("the CSR is not valid")]
+    Csr(#[from] CsrError),
+    /// Ceiling or policies said no, or could not say.
+    #[error("the request was not granted")]
+    Authorization(#[from] AuthorizationError),
+    /// No bytes to be signed could be made.
+    #[error("the certificate could not be prepared")]
+    Prepare(#[from] PrepareError),
+    /// The gate did not sign.
+    #[error("the gate did not issue")]
+    Gate(#[from] ClientError),
+}
+
+impl RequestError {
+    /// The status that the caller gets.
+    pub fn to_status(&self, id: &RequestId) -> Status {
+        match self {
+            Self::Unauthenticated(_) | Self::NotAdmitted => Status::unauthenticated(UNAUTHENTICATED),
+            Self::Impersonation { .. } => Status::unauthenticated(IMPERSONATION_REFUSED),
+            Self::MessageTooLarge { .. } => Status::resource_exhausted(self.to_string()),
+            Self::MessageMalformed => Status::invalid_argument(self.to_string()),
+            Self::Overloaded => overloaded(&self.to_string(), None),
+            Self::DeadlineExceeded => Status::deadline_exceeded(self.to_string()),
+            Self::Order(error) => invalid(error.field(), &chain(error)),
+            Self::Csr(error) => invalid("csr", &chain(error)),
+            Self::Authorization(error) => authorization(error, id),
+            Self::Prepare(_) => internal(id),
+            Self::Gate(error) => gate(error, id),
+        }
+    }
+
+    /// The label of `citadel_server_csr_sign_err_count`; `None` for what never came to signing.
+    pub fn sign_error(&self) -> Option<&'static str> {
+        match self {
+            Self::Order(OrderError::NegativeLifetime { .. }) => Some("TTL_ERROR"),
+            Self::Order(_) | Self::Csr(_) => Some("CSR_ERROR"),
+            Self::Authorization(AuthorizationError::LifetimeTooLong { .. }) => Some("TTL_ERROR"),
+            Self::Authorization(AuthorizationError::Gate(error)) | Self::Gate(error) => Some(match error {
+                ClientError::Unavailable { .. } => "CA_NOT_READY",
+                _ => "CERT_GEN_ERROR",
+            }),
+            Self::Authorization(_) | Self::Prepare(_) => Some("CERT_GEN_ERROR"),
+            _ => None,
+        }
+    }
+
+    /// Whether the fault is ours: worth an operator's look.
+    pub fn is_internal(&self) -> bool {
+        match self {
+            Self::Prepare(_) | Self::NotAdmitted => true,
+            Self::Authorization(AuthorizationError::Gate(error)) | Self::Gate(error) => {
+                gate_code(error) == Code::Internal
+            }
+            _ => false,
+        }
+    }
+}
+
+impl OrderError {
+    fn field(&self) -> &'static str {
+        match self {
+            Self::NegativeLifetime { .. } => "validity_duration",
+            Self::SignerNotString => "metadata.CertSigner",
+            Self::NoName => "csr",
+            Self::MetadataTooLarge | Self::MetadataNotJson => "metadata",
+        }
+    }
+}
+
+fn authorization(error: &AuthorizationError, id: &RequestId) -> Status {
+    match error {
+        AuthorizationError::UnknownIssuer { .. } => invalid("metadata.CertSigner", &chain(error)),
+        AuthorizationError::LifetimeTooLong { .. } => invalid("validity_duration", &chain(error)),
+        AuthorizationError::Denied(denial) => denied(denial, id),
+        AuthorizationError::Aborted { .. } => overloaded("the decision was aborted", None),
+        AuthorizationError::Gate(error) => gate(error, id),
+    }
+}
+
+fn gate(error: &ClientError, id: &RequestId) -> Status {
+    match gate_code(error) {
+        Code::Unavailable => {
+            let text = format!("the certificate authority cannot sign now (request {id})");
+            let details = ErrorDetails::with_retry_info(Some(RETRY_DELAY));
+            Status::with_error_details(Code::Unavailable, text, details)
+        }
+        Code::ResourceExhausted => {
+            let after = match error {
+                ClientError::Overloaded { retry_after } => *retry_after,
+                _ => None,
+            };
+            overloaded("the certificate authority is overloaded", after)
+        }
+        Code::PermissionDenied => denied(
+            &Denial {
+                code: "CEILING".to_owned(),
+                message: chain(error),
+                ..Denial::default()
+            },
+            id,
+        ),
+        _ => internal(id),
+    }
+}
+
+fn gate_code(error: &ClientError) -> Code {
+    match error {
+        ClientError::Unavailable { .. } | ClientError::Deadline => Code::Unavailable,
+        ClientError::Overloaded { .. } => Code::ResourceExhausted,
+        ClientError::Denied { .. } => Code::PermissionDenied,
+        ClientError::Invalid { .. }
+        | ClientError::Forbidden { .. }
+        | ClientError::Internal { .. }
+        | ClientError::TooLarge { .. }
+        | ClientError::Protocol { .. } => Code::Internal,
+    }
+}
+
+fn denied(denial: &Denial, id: &RequestId) -> Status {
+    let message = bounded(&denial.message);
+    let mut info = HashMap::from([("request_id".to_owned(), id.to_string())]);
+    for (name, text) in [
+        ("policy", &denial.policy),
+        ("field", &denial.field),
+        ("hint", &denial.hint),
+    ] {
+        if !text.is_empty() {
+            info.insert(name.to_owned(), bounded(text));
+        }
+    }
+    let code = bounded(&denial.code);
+    let mut details = ErrorDetails::with_error_info(code.clone(), DOMAIN, info);
+    if !denial.field.is_empty() {
+        details.add_bad_request_violation(bounded(&denial.field), message.clone());
+    }
+    let mut text = format!("denied: {code}: {message}");
+    if !denial.hint.is_empty() {
+        text.push_str(&format!(" ({})", bounded(&denial.hint)));
+    }
+    Status::with_error_details(Code::PermissionDenied, text, details)
+}
+
+fn invalid(field: &str, reason: &str) -> Status {
+    let reason = bounded(reason);
+    let details = ErrorDetails::with_bad_request_violation(field, reason.clone());
+    let text = format!("CSR signing error ({reason})");
+    Status::with_error_details(Code::InvalidArgument, text, details)
+}
+
+fn overloaded(text: &str, after: Option<Duration>) -> Status {
+    let details = ErrorDetails::with_retry_info(Some(after.unwrap_or(RETRY_DELAY)));
+    Status::with_error_details(Code::ResourceExhausted, text, details)
+}
+
+fn internal(id: &RequestId) -> Status {
+    Status::internal(format!("CSR signing error (internal, request {id})"))
+}
+
+/// The error with its causes on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        next = cause.source();
+    }
+    text
+}
+
+fn bounded(text: &str) -> String {
+    if text.len() <= MAX_TEXT_BYTES {
+        return text.to_owned();
+    }
+    let mut short: String = text
+        .char_indices()
+        .take_while(|(at, char)| at + char.len_utf8() <= MAX_TEXT_BYTES)
+        .map(|(_, char)| char)
+        .collect();
+    short.push('…');
+    short
+}
+
+/// The name of a code as it appears on dashboards.
+pub(super) fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests;

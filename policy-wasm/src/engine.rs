@@ -14,7 +14,10 @@ use wasmtime::{
     Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy, WasmFeatures,
 };
 
-use crate::profile::{self, EngineProfile};
+use crate::{
+    policy::CompiledCache,
+    profile::{self, EngineProfile},
+};
 
 /// Settings of the engine. Those that can change a verdict are in the
 /// [`EngineProfile`].
@@ -88,6 +91,7 @@ struct Shared {
     wasmtime: wasmtime::Engine,
     settings: EngineSettings,
     profile: OnceLock<EngineProfile>,
+    compiled: CompiledCache,
     /// Never used to send: its end is the ticker's signal to stop.
     _ticker: Sender<()>,
 }
@@ -109,6 +113,7 @@ impl Engine {
                 wasmtime,
                 settings,
                 profile: OnceLock::new(),
+                compiled: CompiledCache::default(),
                 _ticker: ticker,
             }),
         })
@@ -130,6 +135,11 @@ impl Engine {
 
     pub(crate) fn wasmtime(&self) -> &wasmtime::Engine {
         &self.shared.wasmtime
+    }
+
+    /// Components that are in use, so that none is compiled twice.
+    pub(crate) fn compiled(&self) -> &CompiledCache {
+        &self.shared.compiled
     }
 
     /// Ticks after which a call is interrupted.

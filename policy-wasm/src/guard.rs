@@ -48,6 +48,12 @@ impl Guard {
     }
 }
 
+/// Whether the operating system is the cause. wasmtime hands on the error of
+/// the call, which is a number of rustix for mappings.
+pub(crate) fn from_the_system(error: &wasmtime::Error) -> bool {
+    error.is::<rustix::io::Errno>() || error.is::<std::io::Error>()
+}
+
 impl PolicyImports for Guard {
     fn log(&mut self, level: wit::Level, message: String) -> wasmtime::Result<()> {
         // The budget counts what the guest sent, so that it does not depend on
@@ -75,8 +81,11 @@ impl ResourceLimiter for Guard {
         &mut self,
         current: usize,
         desired: usize,
-        _maximum: Option<usize>,
+        maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if maximum.is_some_and(|maximum| desired > maximum) {
+            return Ok(false);
+        }
         // The limit is for all memories of the component together.
         let more = desired.saturating_sub(current) as u64;
         let total = self.memory_used.saturating_add(more);
@@ -88,9 +97,9 @@ impl ResourceLimiter for Guard {
     }
 
     fn memory_grow_failed(&mut self, error: wasmtime::Error) -> wasmtime::Result<()> {
-        // Beyond what the memory's own type allows is the guest's affair; it is
-        // refused before the limiter is asked, and sees -1.
-        if error.downcast_ref::<std::io::Error>().is_some() {
+        // Growth beyond what the memory's own type allows is the guest's affair,
+        // and the guest sees -1.
+        if from_the_system(&error) {
             tracing::error!(%error, "the system refused memory for a policy");
             return Err(wasmtime::Error::new(HostFault::Memory));
         }
@@ -116,5 +125,39 @@ impl ResourceLimiter for Guard {
 
     fn memories(&self) -> usize {
         MAX_MEMORIES as usize
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tells_the_system_from_the_guest() {
+        let mut guard = Guard::new(&Limits::default());
+        let system = wasmtime::Error::new(rustix::io::Errno::NOMEM).context("growing");
+        let fault = guard.memory_grow_failed(system).unwrap_err();
+        assert_eq!(fault.downcast_ref::<HostFault>(), Some(&HostFault::Memory));
+        let guest = wasmtime::Error::msg("memory growth exceeds memory type's limits");
+        assert!(guard.memory_grow_failed(guest).is_ok());
+    }
+
+    #[test]
+    fn the_memory_limit_is_for_all_memories_together() {
+        let mut guard = Guard::new(&Limits {
+            memory_bytes: 100,
+            ..Limits::default()
+        });
+        assert!(guard.memory_growing(0, 60, None).unwrap());
+        assert!(!guard.memory_growing(0, 41, None).unwrap());
+        assert!(guard.memory_growing(0, 40, None).unwrap());
+        assert!(!guard.memory_growing(60, 61, None).unwrap());
+    }
+
+    #[test]
+    fn a_memory_that_would_pass_its_own_maximum_takes_nothing() {
+        let mut guard = Guard::new(&Limits::default());
+        assert!(!guard.memory_growing(0, 61, Some(60)).unwrap());
+        assert_eq!(guard.memory_used, 0);
     }
 }

@@ -48,11 +48,18 @@ pub struct PolicyHost {
     queue: Sender<Job>,
 }
 
-struct Job {
+pub(crate) struct Job {
     policies: Vec<Arc<Policy>>,
     input: PolicyInput,
     span: tracing::Span,
     answer: oneshot::Sender<Decision>,
+}
+
+impl Job {
+    /// Whether nobody waits for the answer any more.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.answer.is_closed()
+    }
 }
 
 impl PolicyHost {
@@ -74,6 +81,13 @@ impl PolicyHost {
                 .map_err(HostError::Thread)?;
         }
         Ok(Self { engine, queue })
+    }
+
+    /// A host whose queue nobody works on.
+    #[cfg(test)]
+    pub(crate) fn idle(engine: Engine, queue: usize) -> (Self, Receiver<Job>) {
+        let (queue, jobs) = bounded(queue);
+        (Self { engine, queue }, jobs)
     }
 
     /// The engine that policies for this host are loaded with.
@@ -134,31 +148,29 @@ impl PolicyHost {
 
 fn work(jobs: &Receiver<Job>) {
     for job in jobs {
-        let Job {
-            policies,
-            input,
-            span,
-            answer,
-        } = job;
-        if answer.is_closed() {
+        if job.is_abandoned() {
             continue;
         }
-        let waited_for = || !answer.is_closed();
         // A panic here would be a fault of ours or of wasmtime; it must not
         // take the worker away from the requests behind.
         let decision = catch_unwind(AssertUnwindSafe(|| {
-            span.in_scope(|| decide(&policies, &input, waited_for))
+            job.span
+                .in_scope(|| decide(&job.policies, &job.input, || !job.is_abandoned()))
         }));
         match decision {
             // Nobody waits any more: nothing to tell.
-            Ok(decision) => drop(answer.send(decision)),
+            Ok(decision) => drop(job.answer.send(decision)),
             Err(_) => tracing::error!("a policy worker panicked"),
         }
     }
 }
 
 /// The decision of all policies; the part of the host that is pure.
-fn decide(policies: &[Arc<Policy>], input: &PolicyInput, waited_for: impl Fn() -> bool) -> Decision {
+pub(crate) fn decide(
+    policies: &[Arc<Policy>],
+    input: &PolicyInput,
+    waited_for: impl Fn() -> bool,
+) -> Decision {
     let mut decision = Decision {
         outcome: Outcome::Allow(Narrowing::default()),
         evaluations: Vec::with_capacity(policies.len()),

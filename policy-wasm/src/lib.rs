@@ -29,6 +29,9 @@ mod policy;
 mod profile;
 mod settings;
 
+#[cfg(test)]
+mod tests;
+
 pub use decision::{
     AbortReason, Decision, Denial, Evaluation, LogLevel, LogLine, Narrowing, Outcome, Verdict, code,
 };

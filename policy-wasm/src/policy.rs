@@ -4,21 +4,25 @@
 //! the bytes, the world, the imports, the settings. A [`Policy`] that exists
 //! has described itself and accepted its settings.
 
-use std::fmt;
+mod compile;
+mod error;
+mod failure;
+
+use std::{fmt, sync::Arc};
 
 use sealwright_identity::Digest;
 use serde_json::Value;
-use wasmtime::{
-    PoolConcurrencyLimitError, Store, Trap,
-    component::{Component, HasSelf, Linker},
-};
+use wasmtime::Store;
 
+pub(crate) use self::compile::CompiledCache;
+pub use self::error::{LoadError, SettingsProblem};
+use self::failure::Failure;
 use crate::{
-    AbortReason, Denial, Engine, Evaluation, Limits, PolicyInput, SettingsError, Verdict,
+    Engine, Evaluation, Limits, PolicyInput, Verdict,
     bindings::{self, PolicyPre, sealwright::policy::types as wit},
     combine,
-    decision::{code, tame},
-    guard::{Guard, HostFault},
+    decision::tame,
+    guard::Guard,
     settings,
 };
 
@@ -27,11 +31,6 @@ use crate::{
 const INSTANTIATION_FUEL: u64 = 100_000_000;
 /// Fuel for `describe` and `validate-settings`, each.
 const LOAD_FUEL: u64 = 100_000_000;
-/// The header of a component, and of a core module: magic, version, layer.
-const COMPONENT_HEADER: &[u8] = b"\0asm\x0d\0\x01\0";
-const CORE_MODULE_HEADER: &[u8] = b"\0asm\x01\0\0\0";
-/// What a component of the world may import: its types, and the log.
-const ALLOWED_IMPORTS: [&str; 2] = ["log", "sealwright:policy/types@1.0.0"];
 /// Problems with settings that are shown.
 const MAX_PROBLEMS: usize = 16;
 const MAX_TEXT: usize = 256;
@@ -53,7 +52,7 @@ pub struct PolicySource {
 pub struct Policy {
     name: String,
     engine: Engine,
-    component: PolicyPre<Guard>,
+    component: Arc<PolicyPre<Guard>>,
     module: Digest,
     settings_json: String,
     settings: Digest,
@@ -86,7 +85,7 @@ impl Policy {
         check_limits(engine, &limits)?;
         let settings_json = settings::canonical_settings(&settings).map_err(LoadError::Settings)?;
         let module = Digest::of(&component);
-        let component = compile(engine, &component)?;
+        let component = engine.compiled().get_or_compile(engine, module, &component)?;
         let mut policy = Self {
             name,
             engine: engine.clone(),
@@ -172,7 +171,7 @@ impl Policy {
         let (mut store, instance) = match self.instantiate(self.limits.fuel) {
             Ok(ready) => ready,
             Err(error) => {
-                let reason = abort_of_instantiation(&error);
+                let reason = failure::of_instantiation(&error);
                 tracing::warn!(policy = self.name, reason = reason.as_str(), %error, "no policy instance");
                 evaluation.aborted = Some(reason);
                 return evaluation;
@@ -183,7 +182,7 @@ impl Policy {
         evaluation.log = std::mem::take(&mut store.data_mut().log);
         let verdict = match answer {
             Ok(answer) => combine::verdict(&self.name, answer, &input.ceiling),
-            Err(error) => match classify(&self.name, &error) {
+            Err(error) => match failure::of_call(&self.name, &error) {
                 Failure::Denies(denial) => Err(denial),
                 Failure::Aborts(reason) => {
                     evaluation.aborted = Some(reason);
@@ -206,7 +205,7 @@ impl Policy {
 
     /// A fresh instance with `fuel` left. What instantiation takes is not
     /// counted in it.
-    fn instantiate(&self, fuel: u64) -> wasmtime::Result<(Store<Guard>, bindings::Policy)> {
+    pub(crate) fn instantiate(&self, fuel: u64) -> wasmtime::Result<(Store<Guard>, bindings::Policy)> {
         let mut store = Store::new(self.engine.wasmtime(), Guard::new(&self.limits));
         store.limiter(|guard| guard);
         store.set_hostcall_fuel(usize::try_from(self.limits.hostcall_bytes).unwrap_or(usize::MAX));
@@ -257,7 +256,7 @@ impl Policy {
     }
 
     fn call_error(&self, export: &'static str, error: &wasmtime::Error) -> LoadError {
-        let reason = match classify(&self.name, error) {
+        let reason = match failure::of_call(&self.name, error) {
             Failure::Denies(denial) => format!("{} ({})", denial.message, denial.code),
             Failure::Aborts(reason) => reason.to_string(),
         };
@@ -289,159 +288,4 @@ fn check_limits(engine: &Engine, limits: &Limits) -> Result<(), LoadError> {
         Some((limit, value, max)) => Err(LoadError::Limit { limit, value, max }),
         None => Ok(()),
     }
-}
-
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<PolicyPre<Guard>, LoadError> {
-    let max = engine.settings().max_component_bytes;
-    if bytes.len() > max {
-        return Err(LoadError::Size {
-            bytes: bytes.len(),
-            max,
-        });
-    }
-    if bytes.starts_with(CORE_MODULE_HEADER) {
-        return Err(LoadError::CoreModule);
-    }
-    if !bytes.starts_with(COMPONENT_HEADER) {
-        return Err(LoadError::NotAComponent);
-    }
-    let component = Component::from_binary(engine.wasmtime(), bytes).map_err(LoadError::Compile)?;
-    let foreign: Vec<String> = component
-        .component_type()
-        .imports(engine.wasmtime())
-        .map(|(name, _)| name)
-        .filter(|name| !ALLOWED_IMPORTS.contains(name))
-        .map(|name| tame(name, MAX_TEXT))
-        .collect();
-    if !foreign.is_empty() {
-        return Err(LoadError::ForeignImports(foreign));
-    }
-    let mut linker = Linker::new(engine.wasmtime());
-    bindings::Policy::add_to_linker::<_, HasSelf<Guard>>(&mut linker, |guard| guard)
-        .map_err(LoadError::Instantiate)?;
-    linker
-        .instantiate_pre(&component)
-        .and_then(PolicyPre::new)
-        .map_err(LoadError::World)
-}
-
-/// What a failed call means.
-enum Failure {
-    /// The policy's doing, and the same every time.
-    Denies(Denial),
-    /// Not the policy's doing, or not repeatable.
-    Aborts(AbortReason),
-}
-
-fn classify(policy: &str, error: &wasmtime::Error) -> Failure {
-    let denies = |code, message: String| Failure::Denies(combine::fault(policy, code, message));
-    match (error.downcast_ref::<Trap>(), error.downcast_ref::<HostFault>()) {
-        (Some(Trap::Interrupt), _) => Failure::Aborts(AbortReason::Epoch),
-        (Some(Trap::OutOfFuel), _) => denies(code::POLICY_FUEL, "the policy used up its fuel".to_owned()),
-        (Some(trap), _) => denies(code::POLICY_TRAP, format!("the policy failed: {trap}")),
-        (None, Some(HostFault::Log)) => {
-            denies(code::POLICY_LOG, "the policy logged more than it may".to_owned())
-        }
-        (None, Some(HostFault::Memory)) => Failure::Aborts(AbortReason::Memory),
-        // What is left comes from reading the answer: text that is not UTF-8, a
-        // pointer out of bounds, more bytes than may be handed over.
-        (None, None) => denies(
-            code::POLICY_OUTPUT,
-            "the policy's answer is malformed or too large".to_owned(),
-        ),
-    }
-}
-
-fn abort_of_instantiation(error: &wasmtime::Error) -> AbortReason {
-    if error.is::<PoolConcurrencyLimitError>() {
-        AbortReason::PoolFull
-    } else if error.is::<std::io::Error>() || error.is::<HostFault>() {
-        AbortReason::Memory
-    } else {
-        AbortReason::Instantiation
-    }
-}
-
-/// A problem that the policy has with its settings.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SettingsProblem {
-    /// The path of the key; empty for the whole.
-    pub path: String,
-    /// What is wrong with it.
-    pub message: String,
-}
-
-impl fmt::Display for SettingsProblem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.path.is_empty() {
-            f.write_str(&self.message)
-        } else {
-            write!(f, "{}: {}", self.path, self.message)
-        }
-    }
-}
-
-/// Why a policy was not loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// The file is larger than any policy.
-    #[error("the component has {bytes} bytes; at most {max} are allowed")]
-    Size {
-        /// Its size.
-        bytes: usize,
-        /// The most.
-        max: usize,
-    },
-    /// The file is not WebAssembly, or not in binary form.
-    #[error("the file is not a WebAssembly component")]
-    NotAComponent,
-    /// WebAssembly, but the kind without interfaces.
-    #[error(
-        "the file is a core WebAssembly module; a policy is a component (link it with wasm-component-ld)"
-    )]
-    CoreModule,
-    /// The component is invalid, or uses WebAssembly that is switched off.
-    #[error("the component does not compile")]
-    Compile(#[source] wasmtime::Error),
-    /// The component wants to reach out.
-    #[error("the component imports {}; a policy may import nothing but its log", .0.join(", "))]
-    ForeignImports(Vec<String>),
-    /// The exports, or the type of an import, are not those of the world.
-    #[error("the component is not of the world {}", crate::WIT_VERSION)]
-    World(#[source] wasmtime::Error),
-    /// No instance could be made.
-    #[error("the component cannot be instantiated within its limits")]
-    Instantiate(#[source] wasmtime::Error),
-    /// `describe` or `validate-settings` failed.
-    #[error("the policy's {export} failed: {reason}")]
-    Call {
-        /// The export.
-        export: &'static str,
-        /// What happened.
-        reason: String,
-    },
-    /// The policy described its settings with something that is no JSON object.
-    #[error("the policy's settings schema is not a JSON object")]
-    Schema,
-    /// The settings have no canonical form.
-    #[error("the policy's settings cannot be used")]
-    Settings(#[source] SettingsError),
-    /// The policy does not accept its settings.
-    #[error("the policy refuses its settings: {}", join(.0))]
-    SettingsRefused(Vec<SettingsProblem>),
-    /// A limit that the engine cannot hold.
-    #[error("the limit {limit} is {value}, but at most {max} is possible")]
-    Limit {
-        /// Its name.
-        limit: &'static str,
-        /// Its value.
-        value: u64,
-        /// The engine's.
-        max: u64,
-    },
-}
-
-fn join(problems: &[SettingsProblem]) -> String {
-    let texts: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    texts.join("; ")
 }

@@ -22,8 +22,12 @@ const MAX_DEPTH: usize = 64;
 /// The canonical text of some settings.
 ///
 /// # Errors
-/// When a number is a float or beyond 2^53, or the nesting is too deep.
+/// When the value is no object, a number is a float or beyond 2^53, or the
+/// nesting is too deep.
 pub fn canonical_settings(value: &Value) -> Result<String, SettingsError> {
+    if !value.is_object() {
+        return Err(SettingsError::NotAnObject);
+    }
     check(value, &mut Vec::new())?;
     Ok(canonical(value))
 }
@@ -35,7 +39,7 @@ pub fn canonical_settings(value: &Value) -> Result<String, SettingsError> {
 /// refuse the value.
 pub fn parse_settings(text: &str) -> Result<Value, SettingsError> {
     let Strict(value) = serde_json::from_str(text).map_err(SettingsError::Syntax)?;
-    check(&value, &mut Vec::new())?;
+    canonical_settings(&value)?;
     Ok(value)
 }
 
@@ -154,6 +158,9 @@ pub enum SettingsError {
     /// Not JSON, or a key stands twice.
     #[error("the settings are not JSON with unique keys")]
     Syntax(#[source] serde_json::Error),
+    /// Some other JSON value.
+    #[error("the settings are not a JSON object")]
+    NotAnObject,
     /// A number with a fraction or an exponent.
     #[error("{0:?} is not an integer; write it as a string or in a smaller unit")]
     Float(String),
@@ -203,6 +210,8 @@ mod tests {
             r#"{"a":-9007199254740993}"#,
             r#"{"a":18446744073709551616}"#,
             r#"{"a":1} x"#,
+            r#"["a"]"#,
+            "null",
             "",
         ] {
             assert!(parse_settings(text).is_err(), "{text}");
@@ -213,7 +222,7 @@ mod tests {
 
     #[test]
     fn refuses_deep_nesting() {
-        let deep = (0..MAX_DEPTH + 2).fold(json!(1), |inner, _| json!([inner]));
+        let deep = (0..MAX_DEPTH + 2).fold(json!(1), |inner, _| json!({ "a": inner }));
         assert!(matches!(canonical_settings(&deep), Err(SettingsError::Depth)));
     }
 

@@ -9,12 +9,22 @@ use sealwright_policy_sdk::{
 
 struct Hostile;
 
+/// What `describe` does. It has no parameters, so a test overwrites the last
+/// five letters in the component's bytes.
+static DESCRIBE: &str = "describe-deed=names";
+
 impl bindings::Guest for Hostile {
     fn describe() -> Description {
+        let schema = match black_box(DESCRIBE).strip_prefix("describe-deed=") {
+            Some("loops") => spin(),
+            Some("panic") => panic!("asked to"),
+            Some("wrong") => "[]",
+            _ => "{}",
+        };
         Description {
             name: "hostile".to_owned(),
             version: "1.0.0".to_owned(),
-            settings_schema: "{}".to_owned(),
+            settings_schema: schema.to_owned(),
         }
     }
 
@@ -63,11 +73,6 @@ impl bindings::Guest for Hostile {
                 log(Level::Debug, "one");
                 log(Level::Error, "two\n\u{1b}[2J");
             }
-            "divide" => {
-                // Reaches the trap of the instruction, not Rust's own check.
-                let zero = black_box(0_u32);
-                return deny("QUOTIENT", (black_box(1.0_f32) / zero as f32).to_string()).into();
-            }
             "dirty" => return dirty(&input),
             "nan" => return nan(),
             "lifetime" => return narrow().lifetime_seconds(u64::MAX).into(),
@@ -93,7 +98,7 @@ fn deed(settings: &str) -> (&str, &str) {
     )
 }
 
-fn spin() {
+fn spin() -> ! {
     let mut count = 0_u64;
     loop {
         count = black_box(count.wrapping_add(1));
@@ -117,7 +122,7 @@ fn grow() -> Verdict {
 fn allocate() {
     let mut kept = Vec::new();
     loop {
-        kept.push(black_box(vec![1_u8; 1 << 20]));
+        kept.push(black_box(Vec::<u8>::with_capacity(1 << 20)));
     }
 }
 
@@ -135,15 +140,19 @@ fn dirty(input: &Input) -> Verdict {
         SEEN += 1;
         SEEN
     };
-    let layout = core::alloc::Layout::from_size_align(1 << 20, 16).unwrap();
+    // A megabyte, far beyond what the host clears by hand; one byte a page.
+    let layout = core::alloc::Layout::from_size_align(1 << 20, 4096).unwrap();
     let block = unsafe {
         let start = std::alloc::alloc(layout);
         core::slice::from_raw_parts_mut(start, layout.size())
     };
-    let left = block.iter().filter(|byte| **byte != 0).count();
-    block.fill(0xa5);
+    let mut left = 0;
+    for page in block.chunks_mut(4096) {
+        left += usize::from(black_box(page[2048]) != 0);
+        page[2048] = 0xa5;
+    }
     black_box(&block);
-    if seen != 1 || left > 64 {
+    if seen != 1 || left != 0 {
         return deny("DIRTY", format!("{seen} {left}")).into();
     }
     narrow()

@@ -1,0 +1,9 @@
+//! The host with real components. The guests are built from source, by
+//! `guests/build.sh`, the first time a test asks for one.
+
+mod baseline;
+mod determinism;
+mod hostile;
+mod hosting;
+mod loading;
+mod support;

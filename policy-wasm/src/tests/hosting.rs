@@ -1,0 +1,154 @@
+//! Several policies, the queue, and who is still waiting.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::FutureExt;
+use sealwright_identity::Usage;
+use serde_json::json;
+
+use super::support::{ENGINE, host, hostile, load};
+use crate::{
+    AbortReason, Decision, Denial, HostConfig, Narrowing, Outcome, Policy, PolicyHost, Verdict, code,
+    input::tests::sample,
+};
+
+async fn decide(policies: &[Arc<Policy>]) -> Decision {
+    host().decide(policies, sample()).await
+}
+
+fn denied(decision: &Decision) -> &Denial {
+    match &decision.outcome {
+        Outcome::Deny(denial) => denial,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn without_a_policy_nothing_is_granted() {
+    let decision = decide(&[]).await;
+    assert_eq!(denied(&decision).code, code::NO_POLICY);
+    assert_eq!(decision.input_json, sample().canonical());
+}
+
+#[tokio::test]
+async fn all_must_allow_and_their_narrowings_are_intersected() {
+    let baseline = load("baseline", json!({"trust_domains": ["cluster.local"]})).unwrap();
+    let decision = decide(&[baseline, hostile("hour"), hostile("client")]).await;
+    assert_eq!(
+        decision.outcome,
+        Outcome::Allow(Narrowing {
+            lifetime: Some(Duration::from_secs(3600)),
+            names: None,
+            usages: Some(vec![Usage::ClientAuth]),
+        })
+    );
+    assert_eq!(decision.evaluations.len(), 3);
+    assert_eq!(decision.decided_at, sample().decided_at);
+    assert!(decision.evaluations.iter().all(|one| one.fuel > 0));
+}
+
+#[tokio::test]
+async fn the_first_denial_wins_and_ends_it() {
+    let decision = decide(&[hostile("hour"), hostile("deny"), hostile("panic")]).await;
+    assert_eq!(
+        denied(&decision),
+        &Denial {
+            policy: "tested".to_owned(),
+            code: "NO".to_owned(),
+            message: "no".to_owned(),
+            field: Some("caller".to_owned()),
+            hint: Some("go away".to_owned()),
+        }
+    );
+    let verdicts: Vec<_> = decision.evaluations.iter().map(|one| one.verdict).collect();
+    assert_eq!(verdicts, [Verdict::Allow, Verdict::Deny]);
+}
+
+#[tokio::test]
+async fn nothing_in_common_is_a_denial() {
+    let decision = decide(&[hostile("server"), hostile("client")]).await;
+    assert_eq!(denied(&decision).code, code::NOTHING_ALLOWED);
+    let decision = decide(&[hostile("no-names")]).await;
+    assert_eq!(denied(&decision).code, code::NOTHING_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_policy_cannot_widen_for_the_next_one() {
+    let decision = decide(&[hostile("name"), hostile("hour")]).await;
+    assert_eq!(denied(&decision).code, code::POLICY_WIDENS);
+    assert_eq!(decision.evaluations.len(), 1);
+}
+
+#[tokio::test]
+async fn numbers_that_no_record_can_hold_are_denied() {
+    let mut input = sample();
+    input.request.lifetime_seconds = u64::MAX;
+    let decision = host().decide(&[hostile("hour")], input).await;
+    assert_eq!(denied(&decision).code, code::INPUT_INVALID);
+    assert!(decision.evaluations.is_empty());
+}
+
+#[tokio::test]
+async fn a_full_queue_aborts_at_once() {
+    let (host, jobs) = PolicyHost::idle(ENGINE.clone(), 1);
+    let policies = [hostile("hour")];
+    let mut first = Box::pin(host.decide(&policies, sample()));
+    assert!(first.as_mut().now_or_never().is_none());
+    assert_eq!(host.queued(), 1);
+
+    let decision = host.decide(&policies, sample()).await;
+    assert_eq!(aborted(&decision), AbortReason::QueueFull);
+    assert_eq!(decision.input_json, sample().canonical());
+
+    // A worker that fails over a request lets go of it.
+    drop(jobs.try_recv().unwrap());
+    assert_eq!(aborted(&first.await), AbortReason::Stopped);
+}
+
+#[tokio::test]
+async fn a_deadline_ends_the_wait() {
+    let (host, jobs) = PolicyHost::idle(ENGINE.clone(), 1);
+    let decision = host
+        .decide_within(&[hostile("hour")], sample(), Duration::ZERO)
+        .await;
+    assert_eq!(aborted(&decision), AbortReason::Deadline);
+    // It is still in the queue, and a worker that comes to it drops it.
+    assert!(jobs.try_recv().unwrap().is_abandoned());
+}
+
+#[tokio::test]
+async fn a_request_whose_client_is_gone_is_abandoned() {
+    let (host, jobs) = PolicyHost::idle(ENGINE.clone(), 1);
+    let policies = [hostile("hour")];
+    let mut request = Box::pin(host.decide(&policies, sample()));
+    assert!(request.as_mut().now_or_never().is_none());
+    drop(request);
+    assert!(jobs.try_recv().unwrap().is_abandoned());
+}
+
+fn aborted(decision: &Decision) -> AbortReason {
+    assert!(decision.evaluations.is_empty());
+    match &decision.outcome {
+        Outcome::Aborted { policy: None, reason } => *reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_nobody_waits_for_is_not_executed() {
+    let decision = crate::host::decide(&[hostile("hour")], &sample(), || false);
+    assert!(decision.evaluations.is_empty());
+    assert!(matches!(decision.outcome, Outcome::Aborted { .. }));
+}
+
+#[tokio::test]
+async fn a_guest_that_dies_does_not_take_its_worker_along() {
+    let config = HostConfig { threads: 1, queue: 1 };
+    let host = PolicyHost::start(ENGINE.clone(), config).unwrap();
+    for deed in ["panic", "recurse", "allocate", "huge"] {
+        let decision = host.decide(&[hostile(deed)], sample()).await;
+        assert!(matches!(decision.outcome, Outcome::Deny(_)), "{deed}");
+        let decision = host.decide(&[hostile("hour")], sample()).await;
+        assert!(matches!(decision.outcome, Outcome::Allow(_)), "{deed}");
+    }
+}

@@ -103,11 +103,8 @@ async fn lifetime_zero_is_the_default() {
         .await
         .unwrap();
     let (_, der) = der::pem::decode_vec(chain[0].as_bytes()).unwrap();
-    let validity = x509_cert::Certificate::from_der(&der)
-        .unwrap()
-        .tbs_certificate()
-        .validity()
-        .clone();
+    let certificate = x509_cert::Certificate::from_der(&der).unwrap();
+    let validity = certificate.tbs_certificate().validity();
     let seconds = validity.not_after.to_unix_duration() - validity.not_before.to_unix_duration();
     assert_eq!(seconds.as_secs(), 24 * 3600 + 120);
 }

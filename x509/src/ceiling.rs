@@ -8,7 +8,6 @@ use std::time::Duration;
 use sealwright_identity::{Ceiling, CommonName, KeyType, San, Timestamp, Usage};
 
 use crate::{
-    BACKDATING,
     issuer::IssuerChain,
     spki::{SpkiError, SpkiRef},
     tbs::{LeafFields, LeafKind},
@@ -131,7 +130,7 @@ fn check_times(
             issuer: issuer.not_after(),
         });
     }
-    let lifetime = fields.validity.duration().saturating_sub(BACKDATING);
+    let lifetime = fields.lifetime();
     if lifetime > ceiling.max_lifetime {
         return Err(CeilingViolation::Lifetime {
             lifetime,

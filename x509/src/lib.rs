@@ -45,3 +45,8 @@ pub use verify::verify_signature;
 
 /// How far notBefore lies before the moment of issuance, for clocks that are behind.
 pub const BACKDATING: Duration = Duration::from_secs(120);
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

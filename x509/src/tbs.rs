@@ -47,8 +47,7 @@ impl LeafTbs {
     /// As [`Self::build`].
     pub fn from_fields(fields: LeafFields) -> Result<Self, TbsError> {
         let spki = SpkiRef::parse(&fields.spki_der).map_err(TbsError::Key)?;
-        let key_type = spki.key_type();
-        let der = encode::encode(&fields, &spki)?;
+        let (key_type, der) = (spki.key_type(), encode::encode(&fields, &spki)?);
         Ok(Self {
             der,
             fields,
@@ -61,13 +60,17 @@ impl LeafTbs {
     /// # Errors
     /// When they are not the DER of a certificate's to-be-signed part, or are anything but the profile.
     pub fn decode(der: &[u8]) -> Result<Self, TbsError> {
-        let fields = decode::decode(der)?;
-        let rebuilt = Self::from_fields(fields)?;
-        if rebuilt.der != der {
-            let same = rebuilt.der.iter().zip(der).take_while(|(a, b)| a == b);
+        let (fields, spki) = decode::decode(der)?;
+        let rebuilt = encode::encode(&fields, &spki)?;
+        if rebuilt != der {
+            let same = rebuilt.iter().zip(der).take_while(|(a, b)| a == b);
             return Err(TbsError::Differs { offset: same.count() });
         }
-        Ok(rebuilt)
+        Ok(Self {
+            der: rebuilt,
+            fields,
+            key_type: spki.key_type(),
+        })
     }
 
     /// What the bytes say.

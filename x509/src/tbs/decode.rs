@@ -15,7 +15,7 @@ use crate::{
     time,
 };
 
-pub(super) fn decode(der: &[u8]) -> Result<LeafFields, TbsError> {
+pub(super) fn decode(der: &[u8]) -> Result<(LeafFields, SpkiRef<'_>), TbsError> {
     let mut outermost = Reader::new(der, "TBSCertificate")?;
     let mut tbs = outermost.nested(Tag::Sequence, "TBSCertificate")?;
     if !outermost.is_finished() {
@@ -41,7 +41,7 @@ pub(super) fn decode(der: &[u8]) -> Result<LeafFields, TbsError> {
 
     let spki = SpkiRef::parse(spki_der).map_err(TbsError::Key)?;
     let Extensions { usages, aki, sans } = read_extensions(extensions, &spki)?;
-    Ok(LeafFields {
+    let fields = LeafFields {
         serial,
         issuer_der: issuer_der.to_vec(),
         validity,
@@ -52,7 +52,8 @@ pub(super) fn decode(der: &[u8]) -> Result<LeafFields, TbsError> {
         usages,
         aki,
         signature_algorithm,
-    })
+    };
+    Ok((fields, spki))
 }
 
 /// The common name of a subject that has nothing else.

@@ -1,9 +1,11 @@
 //! What varies in a leaf, and the rules that do not depend on any issuer.
 
+use std::time::Duration;
+
 use sealwright_identity::{San, SerialNumber, Usage, Validity};
 
 use super::{SignatureAlgorithm, TbsError};
-use crate::{asn1::Reader, name::MAX_COMMON_NAME};
+use crate::{BACKDATING, asn1::Reader, name::MAX_COMMON_NAME};
 
 /// The most names in one certificate.
 pub const MAX_SANS: usize = 100;
@@ -31,6 +33,14 @@ pub struct LeafFields {
     pub signature_algorithm: SignatureAlgorithm,
     /// For whom it is.
     pub kind: LeafKind,
+}
+
+impl LeafFields {
+    /// How long the leaf is valid from its issuance on: the validity without its backdating.
+    #[must_use]
+    pub fn lifetime(&self) -> Duration {
+        self.validity.duration().saturating_sub(BACKDATING)
+    }
 }
 
 /// For whom a leaf is. It follows from the names, so it needs no bytes of its own.

@@ -136,6 +136,8 @@ pub struct KeyProtection {
 pub struct KeyHandle(Arc<Inner>);
 
 struct Inner {
+    /// The number of the open token that it is a key of.
+    token: u64,
     selector: KeySelector,
     public: PublicKey,
     purpose: KeyPurpose,
@@ -180,10 +182,14 @@ impl KeyHandle {
         *self.0.resolved.lock()
     }
 
+    pub(crate) fn token(&self) -> u64 {
+        self.0.token
+    }
+
     /// Finds the key with a session of its token and remembers its number.
     pub(crate) fn find(
         session: &ModuleSession,
-        epoch: u64,
+        (token, epoch): (u64, u64),
         selector: &KeySelector,
         purpose: KeyPurpose,
     ) -> Result<Self, Error> {
@@ -191,6 +197,7 @@ impl KeyHandle {
         let private = read_private(session, handle, selector)?;
         let public = read_public(session, handle, &private.exact, selector)?;
         Ok(Self(Arc::new(Inner {
+            token,
             selector: private.exact,
             public,
             purpose,

@@ -206,3 +206,26 @@ impl Repair {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_outcome_and_repair_is_there_from_the_start() {
+        let mut registry = Registry::default();
+        let metrics = Metrics::register(&mut registry);
+        metrics.call_failed("C_Sign", "CKR_DEVICE_ERROR", "device");
+        let mut text = String::new();
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        for line in [
+            "sealwright_hsm_signatures_total{outcome=\"overloaded\"} 0",
+            "sealwright_hsm_repairs_total{action=\"login\"} 0",
+            "sealwright_hsm_queue_depth 0",
+            "sealwright_hsm_call_errors_total{function=\"C_Sign\",rv=\"CKR_DEVICE_ERROR\",class=\"device\"} 1",
+            "sealwright_hsm_sign_seconds_count 0",
+        ] {
+            assert!(text.contains(line), "{line} in\n{text}");
+        }
+    }
+}

@@ -65,6 +65,8 @@ pub struct SessionPool(Arc<Inner>);
 struct Inner {
     open: Mutex<Option<Open>>,
     failure: watch::Receiver<Option<PoolFailure>>,
+    /// The number of the token that is signed with.
+    token: u64,
     config: PoolConfig,
     metrics: Metrics,
 }
@@ -86,11 +88,13 @@ impl SessionPool {
         };
         let (jobs, queue) = bounded(config.queue);
         let (stop, stopped) = bounded(0);
+        let number = token.number();
         let (crew, failure) = Crew::new(token, queue, metrics.clone());
         Monitor::start(crew, config, stopped);
         Self(Arc::new(Inner {
             open: Mutex::new(Some(Open { jobs, _stop: stop })),
             failure,
+            token: number,
             config,
             metrics,
         }))
@@ -180,6 +184,10 @@ impl SessionPool {
     ) -> Result<Vec<u8>, SignError> {
         if let Some(failure) = self.failure() {
             return Err(SignError::Fatal(failure));
+        }
+        // Its number would name another object in this token.
+        if key.token() != self.0.token {
+            return Err(SignError::ForeignKey);
         }
         let queued = Instant::now();
         let deadline = queued + deadline.min(self.0.config.deadline);

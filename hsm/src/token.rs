@@ -41,13 +41,16 @@ use crate::{
 
 /// How often a token that is not there is looked for again: another process
 /// that logs in to a SoftHSM token rewrites its file, and hides it so.
-const LOOKS: usize = 5;
+const LOOKS: usize = 10;
 
 /// The wait between two looks.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// Every `C_Login` of the process is made under this lock.
 static LOGIN: Mutex<()> = Mutex::new(());
+
+/// Numbers the tokens that were opened in this process.
+static OPENED: AtomicU64 = AtomicU64::new(0);
 
 /// An open token. Cheap to clone; the login ends with the last clone.
 #[derive(Clone)]
@@ -57,6 +60,8 @@ struct Shared {
     /// First, so that the anchor is closed before the module goes.
     login: Mutex<Login>,
     epoch: AtomicU64,
+    /// Which of the tokens opened in this process; a key goes with one only.
+    number: u64,
     module: Arc<Module>,
     slot: Slot,
     info: TokenInfo,
@@ -106,6 +111,7 @@ impl Token {
         let token = Self(Arc::new(Shared {
             login: Mutex::new(Login { anchor }),
             epoch: AtomicU64::new(1),
+            number: OPENED.fetch_add(1, Ordering::Relaxed),
             module,
             slot,
             info,
@@ -154,9 +160,7 @@ impl Token {
     }
 
     fn find(&self, selector: &KeySelector, purpose: KeyPurpose) -> Result<KeyHandle, Error> {
-        let login = self.0.login.lock();
-        let key = KeyHandle::find(&login.anchor, self.epoch(), selector, purpose)?;
-        drop(login);
+        let key = self.find_any(selector, purpose)?;
         self.require_mechanism(selector, &key)?;
         let spki = Digest::of(key.spki_der());
         let known = *self.0.purposes.lock().entry(spki).or_insert(purpose);
@@ -188,8 +192,13 @@ impl Token {
 
     /// A key just made, which no purpose has claimed yet.
     pub(crate) fn find_unclaimed(&self, selector: &KeySelector) -> Result<KeyHandle, Error> {
+        self.find_any(selector, KeyPurpose::Issuing)
+    }
+
+    fn find_any(&self, selector: &KeySelector, purpose: KeyPurpose) -> Result<KeyHandle, Error> {
         let login = self.0.login.lock();
-        KeyHandle::find(&login.anchor, self.epoch(), selector, KeyPurpose::Issuing)
+        let token = (self.number(), self.epoch());
+        KeyHandle::find(&login.anchor, token, selector, purpose)
     }
 
     /// How many private keys fit; for provisioning, which wants none.
@@ -203,6 +212,10 @@ impl Token {
 
     pub(crate) fn epoch(&self) -> u64 {
         self.0.epoch.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.0.number
     }
 
     pub(crate) fn metrics(&self) -> &Metrics {

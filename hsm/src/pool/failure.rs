@@ -41,6 +41,9 @@ pub enum SignError {
     /// A health key signs probes only, and nothing else signs them.
     #[error("the key does not serve this purpose")]
     Purpose,
+    /// The key is of another token than the pool.
+    #[error("the key is of another token")]
+    ForeignKey,
     /// The token's answer has not the form of a signature.
     #[error("the token's answer is no signature: {reason}")]
     Malformed {
@@ -56,7 +59,7 @@ pub enum SignError {
 }
 
 impl SignError {
-    pub(crate) const CODES: [&'static str; 10] = [
+    pub(crate) const CODES: [&'static str; 11] = [
         "overloaded",
         "deadline",
         "unavailable",
@@ -64,6 +67,7 @@ impl SignError {
         "unsupported",
         "algorithm",
         "purpose",
+        "foreign_key",
         "malformed",
         "unverified",
         "fatal",
@@ -79,6 +83,7 @@ impl SignError {
             Self::Unsupported { .. } => "unsupported",
             Self::Algorithm { .. } => "algorithm",
             Self::Purpose => "purpose",
+            Self::ForeignKey => "foreign_key",
             Self::Malformed { .. } => "malformed",
             Self::Unverified => "unverified",
             Self::Fatal(_) => "fatal",

@@ -1,12 +1,12 @@
 //! A wrong PIN is tried once in its life.
 
-use std::fs;
+use std::{fs, process::Stdio};
 
 use sealwright_hsm::{
     Error, LoginAdvice, Metrics, PinMarker, PinSource, PinState, Refusal, Token, inspect, reset_pin_marker,
 };
 
-use crate::support::USER_PIN;
+use crate::support::{USER_PIN, child};
 
 isolated! {
     fn a_wrong_pin_is_never_tried_twice(home) {
@@ -70,6 +70,22 @@ isolated! {
         config.pin = PinSource::Fd(9999);
         assert!(Token::open(&config, home.path()).unwrap_err().is_pin());
         assert_eq!(PinMarker::read(home.path()).unwrap(), None);
+    }
+
+    fn processes_that_start_together_find_their_token(home) {
+        home.make_token();
+        // Each login rewrites the token's file, and hides it from the others.
+        let others: Vec<_> = (0..3)
+            .map(|_| child("support::opener", &home).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+            .collect();
+        for other in others {
+            let output = other.wait_with_output().unwrap();
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        }
     }
 
     fn a_login_that_hides_the_pin_is_refused(home) {

@@ -1,7 +1,12 @@
 //! Signatures of every kind, by many tasks at once.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    io,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+};
 
+use parking_lot::Mutex;
 use sealwright_hsm::{
     Error, KeyPurpose, Metrics, PoolConfig, PoolFailure, Probe, SessionPool, SignError, Signable, provision,
 };
@@ -9,6 +14,28 @@ use sealwright_identity::KeyType;
 use sealwright_x509::{AuthorityTbs, SignatureAlgorithm};
 
 use crate::support::{AMPLE, Signer, authority, block_on, generate, selector, sign_with};
+
+/// What was traced.
+#[derive(Clone, Default)]
+struct Trace(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Trace {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> tracing_subscriber::fmt::MakeWriter<'a> for Trace {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
 
 isolated! {
     fn every_key_type_signs_under_load(home) {
@@ -128,6 +155,49 @@ isolated! {
                 assert!(session.update_attributes(handle, &[change]).is_err());
             }
         }
+    }
+
+    fn the_trace_names_calls_and_holds_no_data(home) {
+        let trace = Trace::default();
+        tracing_subscriber::fmt()
+            .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+            .with_writer(trace.clone())
+            .init();
+        let signer = home.signer();
+        let tbs = authority(&signer.key);
+        let signature = block_on(signer.pool.sign(
+            &signer.key,
+            Signable::Authority(tbs),
+            AMPLE,
+        ))
+        .unwrap();
+        signer.close();
+        let text = String::from_utf8(trace.0.lock().clone()).unwrap();
+        for call in ["C_Initialize", "C_Login", "C_FindObjects", "C_Sign", "CKR_OK"] {
+            assert!(text.contains(call), "{call} in\n{text}");
+        }
+        assert!(!text.contains(crate::support::USER_PIN));
+        assert!(!text.contains(&hex::encode(&signature[8..24])));
+        assert!(!text.contains(&format!("{:?}", &signature[8..24]).replace(['[', ']'], "")));
+    }
+
+    fn a_key_of_another_token_is_not_signed_with(home) {
+        let Signer { token, key, pool, .. } = home.signer();
+        assert!(block_on(pool.close(AMPLE)));
+        drop((token, pool));
+        let token = home.open().unwrap();
+        let pool = SessionPool::start(
+            token.clone(),
+            PoolConfig::from(&home.config()),
+            Metrics::default(),
+        );
+        assert!(matches!(
+            block_on(sign_with(&pool, &key)),
+            Err(SignError::ForeignKey)
+        ));
+        let key = token.find_key(key.selector()).unwrap();
+        block_on(sign_with(&pool, &key)).unwrap();
+        assert!(block_on(pool.close(AMPLE)));
     }
 
     fn a_closed_pool_serves_what_waits_and_nothing_more(home) {

@@ -57,7 +57,7 @@ pub(crate) fn isolated(path: &str, body: impl FnOnce(Home)) {
     );
 }
 
-fn child(test: &str, home: &Home) -> Command {
+pub(crate) fn child(test: &str, home: &Home) -> Command {
     let mut command = Command::new(env::current_exe().unwrap());
     command
         .args(["--exact", test, "--nocapture"])
@@ -267,13 +267,31 @@ impl Drop for Hang {
     }
 }
 
+/// The home of a process that plays this part in another's test.
+fn home_of_part(part: &str) -> Option<Home> {
+    env::var_os(CHILD)
+        .is_some_and(|child| child == part)
+        .then(|| Home(env::var_os(HOME).unwrap().into()))
+}
+
+/// Not a test, but another process that logs in to the token, often.
+#[test]
+fn opener() {
+    let Some(home) = home_of_part("support::opener") else {
+        return;
+    };
+    for _ in 0..20 {
+        home.open().unwrap();
+    }
+}
+
 /// Not a test, but the other process of [`Hang`].
 #[test]
 fn lock_holder() {
-    if env::var_os(CHILD).is_none_or(|child| child != "support::lock_holder") {
+    let Some(home) = home_of_part("support::lock_holder") else {
         return;
-    }
-    let tokens = PathBuf::from(env::var_os(HOME).unwrap()).join("tokens");
+    };
+    let tokens = home.0.join("tokens");
     let mut held = Vec::new();
     for token in fs::read_dir(tokens).unwrap() {
         for file in fs::read_dir(token.unwrap().path()).unwrap() {

@@ -15,7 +15,6 @@ use crate::{
     algorithm::SignatureAlgorithm,
     certificate::CertificateRef,
     pem,
-    spki::SpkiRef,
     verify::{Verifier, VerifyError},
 };
 
@@ -195,12 +194,6 @@ impl IssuerChain {
     /// When the signature is not the issuing key's over these bytes.
     pub fn verify(&self, tbs: &[u8], signature: &[u8]) -> Result<(), VerifyError> {
         self.verifier.verify(tbs, signature)
-    }
-
-    /// Whether a key is the issuing key, byte for byte.
-    #[must_use]
-    pub fn has_key(&self, key: &SpkiRef<'_>) -> bool {
-        key.der() == self.spki_der
     }
 }
 

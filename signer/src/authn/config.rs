@@ -77,7 +77,8 @@ pub struct FetchConfig {
     /// PEM certificates that the server is verified with, instead of the system's.
     pub ca_file: Option<PathBuf>,
     /// A bearer token for the server, read at every fetch, as a Kubernetes API server
-    /// asks for. Sent to the configured host only.
+    /// asks for. Sent to the configured host only: where an API server's discovery document
+    /// names its own address, `jwks_url` with the path `/openid/v1/jwks` is the way.
     pub bearer_token_file: Option<PathBuf>,
     /// Allows `http://` to a loopback address (127.0.0.0/8, ::1), for an issuer beside
     /// the signer and for tests. Everything else is https.

@@ -86,11 +86,6 @@ impl ChainCache {
             inner.chains.remove(&oldest);
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn len(&self) -> usize {
-        self.inner.lock().chains.len()
-    }
 }
 
 impl Inner {
@@ -98,5 +93,70 @@ impl Inner {
         self.anchors
             .as_ref()
             .is_some_and(|anchors| anchors.generation == generation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use sealwright_identity::TrustBundle;
+
+    use super::super::leaf;
+    use super::*;
+    use crate::authn::tests::support::pki::TestCa;
+
+    fn anchors(generation: u64) -> Anchors {
+        Anchors::parse(&TrustBundle::from_ders(generation, []))
+    }
+
+    fn digest(number: usize) -> ChainDigest {
+        ChainDigest::of(&[CertificateDer::from(number.to_be_bytes().to_vec())])
+    }
+
+    fn verified() -> Arc<Verified> {
+        let window = leaf::window(&TestCa::root("root").der).unwrap();
+        let uri = "spiffe://cluster.local/a".to_owned();
+        Arc::new(Verified { uri, window })
+    }
+
+    #[test]
+    fn holds_so_many_and_drops_the_oldest() {
+        let (cache, verified) = (ChainCache::default(), verified());
+        cache.anchors(1, || anchors(1));
+        for number in 0..CAPACITY + 3 {
+            cache.insert(1, digest(number), Arc::clone(&verified));
+        }
+        assert_eq!(cache.inner.lock().chains.len(), CAPACITY);
+        assert!(cache.get(1, &digest(2)).is_none());
+        assert!(cache.get(1, &digest(3)).is_some());
+        // Known already: takes no second place.
+        cache.insert(1, digest(3), verified);
+        assert_eq!(cache.inner.lock().order.len(), CAPACITY);
+    }
+
+    #[test]
+    fn forgets_with_the_bundle() {
+        let (cache, verified) = (ChainCache::default(), verified());
+        cache.anchors(1, || anchors(1));
+        cache.insert(1, digest(1), Arc::clone(&verified));
+        cache.anchors(1, || panic!("parsed twice"));
+        assert!(cache.get(1, &digest(1)).is_some());
+        cache.anchors(2, || anchors(2));
+        assert!(cache.get(2, &digest(1)).is_none());
+        // A verification that began before the change comes too late.
+        cache.insert(1, digest(1), verified);
+        assert!(cache.get(1, &digest(1)).is_none());
+        assert!(cache.get(2, &digest(1)).is_none());
+    }
+
+    #[test]
+    fn tells_chains_with_the_same_bytes_apart() {
+        let of = |parts: &[&[u8]]| {
+            let chain: Vec<_> = parts
+                .iter()
+                .map(|part| CertificateDer::from(*part))
+                .collect();
+            ChainDigest::of(&chain)
+        };
+        assert_ne!(of(&[b"ab", b"c"]), of(&[b"a", b"bc"]));
     }
 }

@@ -129,3 +129,28 @@ fn from_json<T: serde::de::DeserializeOwned>(text: &str, part: &'static str) -> 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| true)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn never_panics(text in ".{0,200}", header in ".{0,60}", claims in ".{0,60}") {
+            let _ = Token::parse(&text);
+            let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+            let _ = Token::parse(&format!("{header}.{claims}.AA"));
+        }
+
+        #[test]
+        fn never_quotes_what_it_refuses(secret in "[a-z]{12,30}") {
+            let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256"}"#);
+            let claims = URL_SAFE_NO_PAD.encode(format!(r#"{{"exp":"{secret}"}}"#));
+            let error = Token::parse(&format!("{header}.{claims}.AA")).unwrap_err();
+            let shown = format!("{error:?} {error}");
+            prop_assert!(!shown.contains(&secret));
+        }
+    }
+}

@@ -48,11 +48,13 @@ mod codec;
 mod config;
 mod entry;
 mod error;
+pub mod export;
 mod ledger;
 mod lock;
 mod reader;
 mod schema;
 mod stats;
+mod verify;
 mod writer;
 
 pub use body::{BlobRef, Body, SignedPart};
@@ -64,8 +66,10 @@ pub use entry::{
     IssuerFacts, Outcome, PolicyFacts, PolicyRef, StartEntry, TokenFacts,
 };
 pub use error::{Error, SharedSource};
+pub use export::{ExportError, ExportItem, ExportReader, ExportReport, verify_export};
 pub use ledger::Ledger;
 pub use reader::{
     Blob, DEFAULT_TIME_BOUND, Filter, LedgerReader, MalformedRow, ReadError, Record, Row, Selector,
 };
 pub use stats::StatsReading;
+pub use verify::{Finding, Problem, Progress, VerifyReport};

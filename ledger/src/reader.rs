@@ -19,7 +19,7 @@ use crate::{
 pub(crate) use connections::Connections;
 pub use list::{Filter, Row};
 pub use row::MalformedRow;
-pub(crate) use row::{ENTRY_COLUMNS, raw_entry, strict_blob, strict_integer};
+pub(crate) use row::{ENTRY_COLUMNS, chunk, raw_entry, strict_blob, strict_integer};
 pub use show::{Record, Selector};
 
 /// How long one query may take unless [`LedgerReader::with_time_bound`] says otherwise.
@@ -145,7 +145,7 @@ impl LedgerReader {
     /// As for [`Self::entry`].
     pub async fn entries_after(&self, sequence: u64, limit: u32) -> Result<Vec<RawEntry>, ReadError> {
         let mut connection = self.connections.bounded().await?;
-        let rows = row::chunk(&mut connection, sequence, limit).await?;
+        let rows = chunk(&mut connection, sequence, limit).await?;
         Ok(rows.iter().map(raw_entry).collect::<Result<_, _>>()?)
     }
 

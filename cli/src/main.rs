@@ -1,2 +1,40 @@
-//! Stub.
-fn main() {}
+//! The `sealwright` command: thin. Each subcommand calls the crate that owns the matter.
+//!
+//! Data goes to standard output, everything else to standard error; the exit code says what kind
+//! of failure it was ([`failure::Class`]).
+
+mod args;
+mod dev;
+mod failure;
+mod files;
+mod issue;
+
+mod output;
+mod progress;
+mod settings;
+mod text;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::{
+    args::{Cli, Command},
+    failure::Failure,
+};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    match cli.command {
+        Command::Dev(dev) => dev::run(dev),
+        Command::DevProvision(provision) => dev::provision::run(&provision),
+        Command::Issue(issue) => issue::run(&issue, cli.output.unwrap_or_default()),
+    }
+}

@@ -1,0 +1,204 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use sealwright_identity::{HumanDuration, KeyType, duration::SignedDuration};
+
+use crate::{output::Output, text};
+
+/// A workload-identity certificate authority: keys in an HSM, decisions by WebAssembly policies.
+#[derive(Debug, Parser)]
+#[command(name = "sealwright", version, after_help = text::MAIN, disable_help_subcommand = true)]
+pub(crate) struct Cli {
+    /// Form of the data on standard output; by default a table on a terminal, JSON else.
+    #[arg(long, global = true, value_enum, value_name = "FORM")]
+    pub(crate) output: Option<Output>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a signer for development: one command, everything made on the first start.
+    Dev(DevArgs),
+    /// Make the token and the CA of a development home.
+    #[command(hide = true)]
+    DevProvision(ProvisionArgs),
+    /// Get a certificate from a signer, as a workload does.
+    Issue(IssueArgs),
+}
+
+/// `sealwright dev`.
+#[derive(Debug, Args)]
+#[command(after_help = text::DEV, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct DevArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<DevCommand>,
+    #[command(flatten)]
+    pub(crate) start: Option<DevStart>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DevCommand {
+    /// Print a service-account token of a development home, one line.
+    Token(TokenArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevStart {
+    /// Folder that holds everything; made on the first start.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: PathBuf,
+    /// Address of the certificate service; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) listen: SocketAddr,
+    /// Address of health, metrics and bundle.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub(crate) http: SocketAddr,
+    /// Kind of the CA's keys [default: p256, or what the home has].
+    #[arg(long, value_enum, value_name = "ALGORITHM")]
+    pub(crate) algorithm: Option<Algorithm>,
+    /// PKCS#11 module that makes the token [default: SoftHSM].
+    #[arg(long, value_name = "FILE", env = "SEALWRIGHT_PKCS11_MODULE")]
+    pub(crate) pkcs11_module: Option<PathBuf>,
+    /// Component of the baseline policy, instead of the one built in.
+    #[arg(long, value_name = "FILE", env = "SEALWRIGHT_BASELINE_POLICY")]
+    pub(crate) policy: Option<PathBuf>,
+}
+
+/// Kinds of CA keys that `dev` makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Algorithm {
+    P256,
+    P384,
+    Rsa3072,
+}
+
+impl Algorithm {
+    pub(crate) fn key_type(self) -> KeyType {
+        match self {
+            Self::P256 => KeyType::P256,
+            Self::P384 => KeyType::P384,
+            Self::Rsa3072 => KeyType::Rsa(3072),
+        }
+    }
+}
+
+/// `sealwright dev token`.
+#[derive(Debug, Args)]
+#[command(after_help = text::TOKEN)]
+pub(crate) struct TokenArgs {
+    /// A home that was started once.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: PathBuf,
+    /// Kubernetes namespace of the workload.
+    #[arg(long, value_name = "NS")]
+    pub(crate) namespace: String,
+    /// Kubernetes service account of the workload.
+    #[arg(long, value_name = "SA")]
+    pub(crate) service_account: String,
+    /// Whom the token is for.
+    #[arg(long, value_name = "NAME", default_value = "istio-ca")]
+    pub(crate) audience: String,
+    /// How long it is valid; negative: it has expired that long ago.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        default_value = "1h",
+        allow_hyphen_values = true
+    )]
+    pub(crate) ttl: SignedDuration,
+}
+
+/// `sealwright dev-provision`.
+#[derive(Debug, Args)]
+pub(crate) struct ProvisionArgs {
+    /// Folder in the making, with the PINs in it.
+    #[arg(long)]
+    pub(crate) home: PathBuf,
+    #[arg(long)]
+    pub(crate) module: PathBuf,
+    #[arg(long)]
+    pub(crate) label: String,
+    #[arg(long, value_enum)]
+    pub(crate) algorithm: Algorithm,
+}
+
+/// `sealwright issue`.
+#[derive(Debug, Args)]
+#[command(after_help = text::ISSUE)]
+pub(crate) struct IssueArgs {
+    /// The signer.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) server: String,
+    /// PEM roots that the signer's own certificate is verified with.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ca_file: PathBuf,
+    /// File of the service-account token; read at each run.
+    #[arg(long, value_name = "FILE", required_unless_present = "cert", conflicts_with_all = ["cert", "key"])]
+    pub(crate) token_file: Option<PathBuf>,
+    /// PEM chain to renew with, leaf first.
+    #[arg(long, value_name = "FILE", requires = "key")]
+    pub(crate) cert: Option<PathBuf>,
+    /// PEM key of `--cert`.
+    #[arg(long, value_name = "FILE", requires = "cert")]
+    pub(crate) key: Option<PathBuf>,
+    /// Folder to write to.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// Lifetime to ask for.
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    pub(crate) ttl: HumanDuration,
+    /// Kind of the new key.
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "p256")]
+    pub(crate) key_type: LeafKey,
+}
+
+/// Kinds of workload keys that `issue` makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LeafKey {
+    P256,
+    P384,
+    Rsa2048,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn reads_a_negative_lifetime() {
+        let line = "sealwright dev token --home h --namespace n --service-account s --ttl -1h";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let Command::Dev(DevArgs {
+            command: Some(DevCommand::Token(token)),
+            ..
+        }) = cli.command
+        else {
+            panic!("not a token");
+        };
+        assert_eq!(token.ttl.seconds(), -3600);
+    }
+
+    #[test]
+    fn issue_needs_exactly_one_credential() {
+        let parse = |rest: &str| {
+            let line = format!("sealwright issue --server h:1 --ca-file c --out o {rest}");
+            Cli::try_parse_from(line.split_whitespace().map(str::to_owned).collect::<Vec<_>>())
+        };
+        assert!(parse("").is_err());
+        assert!(parse("--cert c").is_err());
+        assert!(parse("--token-file t --cert c --key k").is_err());
+        assert!(parse("--token-file t").is_ok());
+        assert!(parse("--cert c --key k").is_ok());
+        assert!(parse("--token-file t --ttl 1w").is_err());
+    }
+}

@@ -1,0 +1,182 @@
+//! The call to the signer, and what its refusals mean.
+
+use std::{fs, path::Path, time::Duration};
+
+use sealwright_proto::istio::{
+    IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
+};
+use tonic::{
+    Code, Request, Status,
+    metadata::MetadataValue,
+    transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity},
+};
+use tonic_types::StatusExt;
+use zeroize::Zeroizing;
+
+use crate::{
+    args::IssueArgs,
+    failure::{Class, Failure, OrFail},
+};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Credentials of one call.
+pub(crate) struct Credentials {
+    /// Roots of the signer's own certificate, PEM.
+    roots: Vec<u8>,
+    /// Chain and key to renew with, PEM.
+    identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
+    /// A bearer token.
+    token: Option<Zeroizing<String>>,
+}
+
+impl Credentials {
+    /// Reads the files, anew at each call: tokens and certificates are rotated.
+    pub(crate) fn read(args: &IssueArgs) -> Result<Self, Failure> {
+        let identity = match (&args.cert, &args.key) {
+            (Some(cert), Some(key)) => Some((read(cert)?, Zeroizing::new(read(key)?))),
+            _ => None,
+        };
+        let token = args.token_file.as_deref().map(read_token).transpose()?;
+        Ok(Self {
+            roots: read(&args.ca_file)?,
+            identity,
+            token,
+        })
+    }
+}
+
+/// Asks for a certificate. The answer: leaf, intermediates, and last the root bundle, all PEM.
+pub(crate) async fn create_certificate(args: &IssueArgs, csr: &str) -> Result<Vec<String>, Failure> {
+    let credentials = Credentials::read(args)?;
+    let channel = connect(&args.server, &credentials).await?;
+    let lifetime = i64::try_from(args.ttl.get().as_secs()).or_fail(Class::Usage)?;
+    let message = IstioCertificateRequest {
+        csr: csr.to_owned(),
+        validity_duration: lifetime,
+        metadata: None,
+    };
+    let mut request = Request::new(message);
+    request.set_timeout(CALL_TIMEOUT);
+    if let Some(token) = &credentials.token {
+        let value = Zeroizing::new(format!("Bearer {}", token.as_str()));
+        let mut value: MetadataValue<_> = value
+            .parse()
+            .or_fail_doing(Class::Input, "the token holds characters that no token has")?;
+        value.set_sensitive(true);
+        request.metadata_mut().insert("authorization", value);
+    }
+    let answer = IstioCertificateServiceClient::new(channel)
+        .create_certificate(request)
+        .await;
+    answer
+        .map(|answer| answer.into_inner().cert_chain)
+        .map_err(|status| refusal(&status))
+}
+
+async fn connect(server: &str, credentials: &Credentials) -> Result<Channel, Failure> {
+    let malformed = || Failure::text(Class::Usage, format!("--server {server:?} is not HOST:PORT"));
+    let (host, port) = server.rsplit_once(':').ok_or_else(malformed)?;
+    port.parse::<u16>().map_err(|_| malformed())?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let mut tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(&credentials.roots))
+        .domain_name(host);
+    if let Some((chain, key)) = &credentials.identity {
+        tls = tls.identity(Identity::from_pem(chain, key));
+    }
+    let endpoint = Endpoint::from_shared(format!("https://{server}"))
+        .map_err(|_| malformed())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .timeout(CALL_TIMEOUT)
+        .tls_config(tls)
+        .or_fail_doing(Class::Input, "the certificates or the key cannot be used for TLS")?;
+    endpoint
+        .connect()
+        .await
+        .or_fail_doing(Class::Unavailable, format!("UNAVAILABLE: cannot reach {server}"))
+}
+
+/// A refusal with its code by name, the signer's words, and the class of its code.
+pub(crate) fn refusal(status: &Status) -> Failure {
+    let class = match status.code() {
+        Code::Unauthenticated => Class::Authentication,
+        Code::PermissionDenied => Class::Denied,
+        Code::Unavailable | Code::DeadlineExceeded | Code::ResourceExhausted | Code::Cancelled => {
+            Class::Unavailable
+        }
+        Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition => Class::Input,
+        _ => Class::Internal,
+    };
+    let mut text = format!("{}: {}", code_name(status.code()), status.message());
+    let details = status.get_error_details();
+    if let Some(info) = details.error_info() {
+        text.push_str(&format!(" ({})", info.reason));
+    }
+    for violation in details
+        .bad_request()
+        .map(|bad| &bad.field_violations[..])
+        .unwrap_or_default()
+    {
+        text.push_str(&format!("; {}: {}", violation.field, violation.description));
+    }
+    if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
+        text.push_str(&format!("; try again in {} ms", delay.as_millis()));
+    }
+    Failure::text(class, text)
+}
+
+/// The code's name in the protocol.
+fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).or_fail_doing(Class::Usage, format!("cannot read {}", path.display()))
+}
+
+fn read_token(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let text = Zeroizing::new(read(path)?);
+    let text = std::str::from_utf8(&text)
+        .or_fail_doing(Class::Input, format!("{} holds no token", path.display()))?;
+    Ok(Zeroizing::new(text.trim().to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_code_decides_the_class_and_is_named() {
+        for (code, class) in [
+            (Code::Unauthenticated, Class::Authentication),
+            (Code::PermissionDenied, Class::Denied),
+            (Code::ResourceExhausted, Class::Unavailable),
+            (Code::InvalidArgument, Class::Input),
+            (Code::Unimplemented, Class::Internal),
+        ] {
+            let failure = refusal(&Status::new(code, "because"));
+            assert_eq!(failure.class(), class);
+            assert_eq!(failure.to_string(), format!("{}: because", code_name(code)));
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Help that is longer than a line.
+
+pub(crate) const MAIN: &str = "\
+Examples:
+  sealwright dev --home ./home                         a signer with a SoftHSM token, ready in seconds
+  sealwright dev token --home ./home --namespace default --service-account web > token
+  sealwright issue --server 127.0.0.1:15012 --ca-file home/roots.pem --token-file token --out ./web
+  sealwright log list --home ./home
+  sealwright check --config /etc/sealwright/sealwright.toml
+  sealwright serve --config /etc/sealwright/sealwright.toml
+
+Exit codes:
+  0 ok   2 usage or configuration   3 authentication   4 denied   5 unavailable or timed out
+  6 invalid input   7 state (home held, wrong PIN)   70 internal";
+
+pub(crate) const DEV: &str = "\
+The first start makes the home: a token with a root and an issuing key, their certificates, the
+baseline policy, and an issuer of service-account tokens. Later starts keep all of it.
+When signing works, one line of JSON is printed to standard output:
+  {\"grpc\":\"HOST:PORT\",\"http\":\"http://HOST:PORT\",\"trust_bundle\":\"/abs/path\",\"home\":\"/abs/path\"}
+
+Examples:
+  sealwright dev --home ./home
+  sealwright dev --home ./home --listen 127.0.0.1:15012 --algorithm p384";
+
+pub(crate) const TOKEN: &str = "\
+Examples:
+  sealwright dev token --home ./home --namespace default --service-account web
+  sealwright dev token --home ./home --namespace default --service-account web --ttl=-1h   (expired)";
+
+pub(crate) const ISSUE: &str = "\
+Writes key.pem (mode 0600), cert-chain.pem (the leaf, then the intermediates) and root-cert.pem
+into OUT, as one set: on any failure OUT is as it was.
+
+Examples:
+  sealwright issue --server localhost:15012 --ca-file roots.pem --token-file token --out ./web
+  sealwright issue --server localhost:15012 --ca-file web/root-cert.pem \\
+      --cert web/cert-chain.pem --key web/key.pem --out ./web";

@@ -84,8 +84,8 @@ impl Error {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Bearer(bearer::Error::Missing) => "token_missing",
-            Self::Bearer(_) => "token_ambiguous",
-            Self::Compact(_) => "token_malformed",
+            Self::Bearer(bearer::Error::Several { .. }) => "token_ambiguous",
+            Self::Bearer(_) | Self::Compact(_) => "token_malformed",
             Self::Issuer { .. } => "token_issuer",
             Self::Algorithm { .. } => "token_algorithm",
             Self::Keys(_) => "token_keys_unavailable",

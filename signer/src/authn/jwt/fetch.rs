@@ -5,7 +5,9 @@
 //! document counts only if its `issuer` is the configured one (OpenID Connect Discovery 1.0
 //! section 4.3). No proxy of the environment is used.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use reqwest::{StatusCode, Url};
 use tokio::io::AsyncReadExt as _;
@@ -19,6 +21,10 @@ mod server;
 
 /// Larger documents are refused while they are read.
 const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
+/// Tells a document of the largest size from a larger one.
+const READ_LIMIT: u64 = MAX_DOCUMENT_BYTES as u64 + 1;
+/// For one key set, discovery included: below the time that a request has.
+const DEADLINE: Duration = Duration::from_secs(8);
 /// Why an issuer's keys could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -66,6 +72,9 @@ pub enum Error {
         /// The answer.
         status: StatusCode,
     },
+    /// It took too long in all.
+    #[error("the key set was not there within {} s", DEADLINE.as_secs())]
+    Deadline,
     /// The document is too large.
     #[error("{from} is larger than {MAX_DOCUMENT_BYTES} bytes")]
     TooLarge {
@@ -150,10 +159,14 @@ impl Fetcher {
     }
 
     pub(super) async fn fetch(&self) -> Result<KeySet, Error> {
-        match self {
-            Self::File(path) => parse(path.display().to_string(), &read(path).await?),
-            Self::Server(server) => server.fetch().await,
-        }
+        let fetch = async {
+            match self {
+                Self::File(path) => parse(path.display().to_string(), &read(path).await?),
+                Self::Server(server) => server.fetch().await,
+            }
+        };
+        let in_time = tokio::time::timeout(DEADLINE, fetch).await;
+        in_time.unwrap_or(Err(Error::Deadline))
     }
 
     /// Reads a file while nothing else runs yet.
@@ -165,7 +178,10 @@ impl Fetcher {
             path: path.clone(),
             source,
         };
-        let bytes = std::fs::read(path).map_err(failed)?;
+        let mut bytes = Vec::new();
+        std::fs::File::open(path)
+            .and_then(|file| file.take(READ_LIMIT).read_to_end(&mut bytes))
+            .map_err(failed)?;
         let from = path.display().to_string();
         if bytes.len() > MAX_DOCUMENT_BYTES {
             return Err(Error::TooLarge { from });
@@ -181,8 +197,7 @@ async fn read(path: &Path) -> Result<Vec<u8>, Error> {
     };
     let file = tokio::fs::File::open(path).await.map_err(failed)?;
     let mut bytes = Vec::new();
-    let limit = MAX_DOCUMENT_BYTES as u64 + 1;
-    file.take(limit)
+    file.take(READ_LIMIT)
         .read_to_end(&mut bytes)
         .await
         .map_err(failed)?;

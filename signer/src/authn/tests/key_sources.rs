@@ -1,6 +1,9 @@
 //! Key sets from servers and files: rotation, outages, and servers that misbehave.
 
+use std::sync::Arc;
+
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::support::server::{Answer, TestServer};
 use super::support::tokens::{ISSUER, RSA, TestKey, claims, header, key_set, with};
@@ -60,6 +63,24 @@ async fn keys_are_fetched_once_and_on_demand() {
     );
     assert_eq!(all, ("accepted", "accepted", "accepted"));
     assert_eq!(judge(&fixture, &token()).await, "accepted");
+    assert_eq!(server.hits(KEYS), 1);
+}
+
+#[tokio::test]
+async fn a_caller_who_gives_up_cuts_nobody_off() {
+    let server = TestServer::start().await;
+    let release = Arc::new(Notify::new());
+    let keys = key_set(&[RSA.jwk("first")]);
+    server.set(KEYS, Answer::Held(Arc::clone(&release), keys));
+    let fixture = from_url(&server.url(KEYS), "");
+    let token = token();
+    tokio::select! {
+        code = judge(&fixture, &token) => panic!("{code} before the keys were sent"),
+        () = until_hits(&server, KEYS, 1) => {}
+    }
+    release.notify_one();
+    // The cooldown forbids a second fetch: the first one must have gone on.
+    assert_eq!(judge(&fixture, &token).await, "accepted");
     assert_eq!(server.hits(KEYS), 1);
 }
 

@@ -112,7 +112,8 @@ async fn one_bearer_and_any_number_of_others() {
     let bearer = format!("Bearer {}", RSA.sign(&header(), &claims()));
     let lower = bearer.replace("Bearer", "bearer");
     let two_spaces = bearer.replace("Bearer ", "Bearer  ");
-    let rows: [(&[&str], &str); 8] = [
+    let joined = format!("{bearer}, {bearer}");
+    let rows: [(&[&str], &str); 9] = [
         (&[&bearer], "accepted"),
         (&["Basic dXNlcjpwYXNz", &bearer], "accepted"),
         (&[&bearer, "Basic dXNlcjpwYXNz"], "accepted"),
@@ -121,6 +122,7 @@ async fn one_bearer_and_any_number_of_others() {
         (&[&lower], "token_missing"),
         (&[], "token_missing"),
         (&[&two_spaces], "token_malformed"),
+        (&[&joined], "token_malformed"),
     ];
     for (values, expected) in rows {
         let headers = authorization(values);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
@@ -21,6 +22,8 @@ pub(in crate::authn) enum Answer {
     Redirect(String),
     /// 200 and this many bytes, without a length.
     Endless(usize),
+    /// 200 and this body, once told to go on.
+    Held(Arc<Notify>, String),
 }
 
 #[derive(Default)]
@@ -126,7 +129,12 @@ async fn answer(
     };
     let head =
         |status: &str, rest: &str| format!("HTTP/1.1 {status}\r\nconnection: close\r\n{rest}\r\n");
-    match answer.unwrap_or(Answer::Status(404)) {
+    let mut answer = answer.unwrap_or(Answer::Status(404));
+    if let Answer::Held(release, body) = answer {
+        release.notified().await;
+        answer = Answer::Ok(body);
+    }
+    match answer {
         Answer::Ok(body) => {
             let length = format!("content-length: {}\r\n", body.len());
             let text = head("200 OK", &length) + &body;
@@ -142,6 +150,7 @@ async fn answer(
                 .write_all(head("302 Found", &rest).as_bytes())
                 .await?;
         }
+        Answer::Held(..) => {}
         Answer::Endless(bytes) => {
             stream.write_all(head("200 OK", "").as_bytes()).await?;
             let chunk = vec![b' '; 64 * 1024];

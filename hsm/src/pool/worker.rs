@@ -27,8 +27,11 @@ use crate::{
 };
 
 /// How often one request is tried: a lost session costs two (the session, then
-/// the login that went with it), and somebody may interfere in between.
-const TRIES: usize = 4;
+/// the login that went with it), and others may lose it again in between.
+const TRIES: usize = 8;
+
+/// How often one request is tried when the device fails without a reason.
+const DEVICE_TRIES: usize = 2;
 
 /// Requests in a row that a device may fail before the pool gives it up.
 const FAILURES: usize = 3;
@@ -188,12 +191,20 @@ impl Worker {
     }
 
     fn sign(&mut self, job: &Job) -> Result<Vec<u8>, SignError> {
+        let mut device_tries = 0;
         for _ in 1..TRIES {
             let epoch = self.crew.token.epoch();
-            match self.attempt(job) {
+            let trouble = match self.attempt(job) {
                 Ok(signature) => return self.done(job, signature),
-                Err(trouble) => self.repair(epoch, trouble)?,
+                Err(trouble) => trouble,
+            };
+            if trouble.class() == Class::Device {
+                device_tries += 1;
+                if device_tries == DEVICE_TRIES {
+                    return Err(self.last(trouble));
+                }
             }
+            self.repair(epoch, trouble)?;
             if Instant::now() >= job.deadline {
                 return Err(SignError::Deadline);
             }
@@ -246,10 +257,15 @@ impl Worker {
         self.drop_session(&trouble);
         match class {
             Class::Session | Class::Device => Ok(()),
-            Class::Login => self.crew.token.repair_login(epoch).map_err(|error| match error {
-                Error::Call { source, doing } => self.last(Trouble::Token(Error::Call { doing, source })),
-                other => self.give_up(other),
-            }),
+            Class::Login => match self.crew.token.repair_login(epoch) {
+                Ok(()) => Ok(()),
+                Err(Error::Call { source, .. }) if source.class() == Class::Session => {
+                    // Lost again meanwhile: the next try repairs it again.
+                    Ok(())
+                }
+                Err(error @ Error::Call { .. }) => Err(self.last(Trouble::Token(error))),
+                Err(error) => Err(self.give_up(error)),
+            },
             Class::Pin | Class::Restart | Class::Busy | Class::Refused => Err(self.last(trouble)),
         }
     }
@@ -261,10 +277,12 @@ impl Worker {
         match (class, trouble) {
             (Class::Refused, Trouble::Call(call)) => SignError::Refused(call),
             (Class::Busy, trouble) => SignError::Unavailable(Arc::new(trouble.into_error())),
-            (Class::Session | Class::Device, trouble) => self.strike(trouble),
-            (Class::Pin | Class::Restart | Class::Login | Class::Refused, trouble) => {
+            // All repairs were made, and the key is not there.
+            (Class::Login, trouble @ Trouble::Token(Error::KeyAbsent { .. })) => {
                 self.give_up(trouble.into_error())
             }
+            (Class::Pin | Class::Restart, trouble) => self.give_up(trouble.into_error()),
+            (Class::Session | Class::Login | Class::Device | Class::Refused, trouble) => self.strike(trouble),
         }
     }
 

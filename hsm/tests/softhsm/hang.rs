@@ -7,18 +7,18 @@ use sealwright_identity::KeyType;
 
 use crate::support::{AMPLE, Hang, Home, Signer, authority, block_on, generate};
 
-/// One worker, room for two, and a deadline that a test can wait for.
-fn small(home: &Home) -> Signer {
+/// One worker, and a deadline that a test can wait for.
+fn small(home: &Home, queue: usize) -> Signer {
     home.make_token();
     let metrics = Metrics::default();
     let token = home.open_with(&metrics).unwrap();
     let key = generate(&token, "issuing", 1, KeyType::P256);
-    Signer::start(token, key, metrics, 1, 2, Duration::from_millis(800))
+    Signer::start(token, key, metrics, 1, queue, Duration::from_millis(800))
 }
 
 isolated! {
     fn a_hang_is_answered_in_time_and_the_worker_replaced(home) {
-        let signer = small(&home);
+        let signer = small(&home, 2);
         block_on(async {
             signer.sign().await.unwrap();
             let hang = Hang::begin(&home);
@@ -33,7 +33,7 @@ isolated! {
     }
 
     fn a_full_queue_says_so_and_the_late_are_dropped_unsigned(home) {
-        let signer = small(&home);
+        let signer = small(&home, 2);
         let (pool, key) = (&signer.pool, &signer.key);
         block_on(async {
             signer.sign().await.unwrap();
@@ -64,7 +64,7 @@ isolated! {
     }
 
     fn a_request_that_is_late_in_the_queue_is_not_signed(home) {
-        let signer = small(&home);
+        let signer = small(&home, 64);
         block_on(async {
             for _ in 0..3 {
                 let tbs = Signable::Authority(authority(&signer.key));
@@ -79,7 +79,7 @@ isolated! {
     }
 
     fn a_module_that_hangs_on_ends_the_pool(home) {
-        let signer = small(&home);
+        let signer = small(&home, 2);
         let failure = block_on(async {
             signer.sign().await.unwrap();
             let hang = Hang::begin(&home);

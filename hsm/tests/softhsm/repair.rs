@@ -47,15 +47,14 @@ isolated! {
         signer.close();
     }
 
-    fn losses_under_load_cost_no_request(home) {
+    fn logouts_under_load_cost_no_request(home) {
         let signer = home.signer();
         block_on(async {
             for _ in 0..5 {
                 let load = sign_many(&signer);
-                let loss = tokio::task::spawn_blocking(|| {
-                    foreign_session().logout().unwrap();
-                    close_all_sessions();
-                });
+                // Sessions are not closed here: SoftHSM crashes when one is
+                // closed that another thread is signing in.
+                let loss = tokio::task::spawn_blocking(|| foreign_session().logout().unwrap());
                 let ((), loss) = futures_join(load, loss).await;
                 loss.unwrap();
             }

@@ -281,7 +281,12 @@ fn opener() {
         return;
     };
     for _ in 0..20 {
-        home.open().unwrap();
+        // SoftHSM answers a login with an error of no meaning while another
+        // rewrites the file: a restart's business. The token is always found,
+        // and the PIN never said to be wrong.
+        while let Err(error) = home.open() {
+            assert!(matches!(error, Error::Call { .. }), "{error:?}");
+        }
     }
 }
 

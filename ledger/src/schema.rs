@@ -139,7 +139,7 @@ pub(crate) async fn user_version(connection: &mut SqliteConnection) -> Result<i6
 pub(crate) async fn instance(
     connection: &mut SqliteConnection,
 ) -> Result<Option<(Instance, Vec<u8>)>, sqlx::Error> {
-    let Some(row) = sqlx::query("SELECT id, created_at, genesis FROM instance")
+    let Some(row) = sqlx::query("SELECT id, created_at, genesis FROM instance WHERE one = 1")
         .fetch_optional(connection)
         .await?
     else {

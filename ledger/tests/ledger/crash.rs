@@ -1,0 +1,155 @@
+//! A writer that is killed in the midst of its work.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Child, ChildStdout, Command, Stdio},
+    sync::Arc,
+};
+
+use sealwright_identity::SystemClock;
+use sealwright_ledger::{Error, Filter, Ledger, LedgerReader, Outcome};
+
+use crate::support::{Home, certificate, config, decision, verify};
+
+const FOLDER: &str = "SEALWRIGHT_TEST_LEDGER";
+
+/// Not a test of its own: the process that [`a_killed_writer_loses_nothing_it_answered`] kills.
+#[test]
+#[ignore = "started by another test"]
+fn victim() {
+    let Some(path) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async move {
+        let ledger = Ledger::open(path.as_ref(), config(), Arc::new(SystemClock))
+            .await
+            .unwrap();
+        let begin = ledger.reader().head().await.unwrap().sequence * 1000;
+        ledger.mark_unreleased().await.unwrap();
+        let mut tasks = tokio::task::JoinSet::new();
+        for lane in 0..8 {
+            let ledger = ledger.clone();
+            tasks.spawn(async move {
+                for number in 0.. {
+                    let entry = decision(begin + number * 8 + lane);
+                    let appended = ledger.append(&entry).await.unwrap();
+                    println!("\nD {} {}", appended.sequence, appended.hash);
+                    let completed = ledger
+                        .complete(&certificate(appended.sequence, &entry))
+                        .await
+                        .unwrap();
+                    println!("\nC {} {}", completed.sequence, completed.hash);
+                }
+            });
+        }
+        tasks.join_all().await;
+    });
+}
+
+fn spawn(home: &Home) -> (Child, BufReader<ChildStdout>) {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "crash::victim",
+            "--ignored",
+            "--nocapture",
+            "--test-threads=1",
+        ])
+        .env(FOLDER, home.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let output = BufReader::new(child.stdout.take().unwrap());
+    (child, output)
+}
+
+/// The sequence and hash of an answer.
+fn answer(line: &str) -> Option<(u64, String)> {
+    let mut words = line.split(' ');
+    if !matches!(words.next(), Some("D" | "C")) {
+        return None;
+    }
+    let sequence = words.next()?.parse().ok()?;
+    Some((sequence, words.next()?.to_owned()))
+}
+
+#[tokio::test]
+async fn a_killed_writer_loses_nothing_it_answered() {
+    let home = Home::new();
+    let mut answered: Vec<(u64, String)> = Vec::new();
+    for round in 0..4u32 {
+        let (mut child, output) = spawn(&home);
+        let wanted = answered.len() + 60 + 37 * usize::try_from(round).unwrap();
+        let mut lines = output.lines();
+        while answered.len() < wanted {
+            let line = lines.next().unwrap().unwrap();
+            answered.extend(answer(&line));
+        }
+        if round == 0 {
+            read_beside(&home, child.id()).await;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // What was answered before the kill and not yet read. The last line may be cut short.
+        let rest: Vec<String> = lines.map_while(Result::ok).collect();
+        let whole = rest.iter().filter(|line| line.len() > 64);
+        answered.extend(
+            whole
+                .filter_map(|line| answer(line))
+                .filter(|(_, hash)| hash.len() == 71),
+        );
+
+        let report = verify(&home.path()).await;
+        assert!(report.is_sound(), "{:?}", report.findings);
+        let reader = LedgerReader::open(&home.path()).await.unwrap();
+        for (sequence, hash) in &answered {
+            let entry = reader.entry(*sequence).await.unwrap().unwrap();
+            assert_eq!(entry.hash.to_string(), *hash, "entry {sequence}");
+        }
+        reader.close().await;
+    }
+    let ledger = home.open().await;
+    ledger.mark_unreleased().await.unwrap();
+    let mut rows = 0;
+    let each = |row: sealwright_ledger::Row| {
+        rows += 1;
+        assert!(matches!(
+            row.outcome,
+            Outcome::Issued | Outcome::Unreleased | Outcome::Failed
+        ));
+        Ok(())
+    };
+    ledger.reader().list_all(&Filter::default(), each).await.unwrap();
+    assert!(rows > 100);
+}
+
+/// While another process writes: reads work, the chain is sound, and a second writer is told who holds it.
+async fn read_beside(home: &Home, pid: u32) {
+    let reader = LedgerReader::open(&home.path()).await.unwrap();
+    assert!(
+        !reader
+            .list(&Filter {
+                limit: Some(5),
+                ..Filter::default()
+            })
+            .await
+            .unwrap()
+            .is_empty()
+    );
+    let report = reader.verify(&mut |_| {}).await.unwrap();
+    assert!(report.is_sound(), "{:?}", report.findings);
+    reader.close().await;
+    let error = Ledger::open(&home.path(), config(), Arc::new(SystemClock))
+        .await
+        .unwrap_err();
+    assert!(
+        matches!(error, Error::Held { pid: Some(holder), .. } if holder == pid),
+        "{error}"
+    );
+}

@@ -6,4 +6,5 @@ mod determinism;
 mod hostile;
 mod hosting;
 mod loading;
+mod measure;
 mod support;

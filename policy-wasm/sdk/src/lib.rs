@@ -33,13 +33,18 @@
 
 #[doc(hidden)]
 pub mod bindings;
+#[cfg(target_arch = "wasm32")]
+mod bump;
 mod problem;
 mod verdict;
 
 pub use bindings::sealwright::policy::types::{
-    Attribute, Caller, Ceiling, Csr, Denial, Description, Input, Issuer, Kubernetes, Level,
-    Narrowing, Request, SettingsProblem, Usage, Verdict,
+    Attribute, Caller, Ceiling, Csr, Denial, Description, Input, Issuer, Kubernetes, Level, Narrowing,
+    Request, SettingsProblem, Usage, Verdict,
 };
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub use bump::Bump;
 pub use problem::problem;
 pub use verdict::{Deny, Narrow, allow, deny, narrow};
 
@@ -74,10 +79,15 @@ pub fn log(level: Level, message: &str) {
     bindings::log(level, message);
 }
 
-/// Makes `$policy` the policy of this component.
+/// Makes `$policy` the policy of this component, with an allocator that never
+/// frees: an instance lives for one decision.
 #[macro_export]
 macro_rules! export {
     ($policy:ty) => {
+        #[cfg(target_arch = "wasm32")]
+        #[global_allocator]
+        static SEALWRIGHT_POLICY_ALLOCATOR: $crate::Bump = $crate::Bump::new();
+
         struct SealwrightPolicyExports;
 
         impl $crate::bindings::Guest for SealwrightPolicyExports {
@@ -92,7 +102,7 @@ macro_rules! export {
             }
 
             fn decide(settings: ::std::string::String, input: $crate::Input) -> $crate::Verdict {
-                $crate::glue::decide::<$policy>(&settings, &input)
+                $crate::glue::decide::<$policy>(settings, input)
             }
         }
 
@@ -104,7 +114,17 @@ macro_rules! export {
 pub mod glue {
     //! What [`crate::export!`] expands to calls of.
 
-    use crate::{Description, Input, Policy, SettingsProblem, Verdict, deny, problem};
+    use core::mem::ManuallyDrop;
+
+    use crate::{Description, Input, Level, Policy, SettingsProblem, Verdict, deny, problem};
+
+    /// Writes the text of a panic into the log of the decision; the host sees
+    /// only that something trapped.
+    pub fn log_panics() {
+        std::panic::set_hook(Box::new(|panic| {
+            crate::log(Level::Error, &panic.to_string());
+        }));
+    }
 
     pub fn describe<P: Policy>() -> Description {
         Description {
@@ -115,6 +135,11 @@ pub mod glue {
     }
 
     pub fn validate_settings<P: Policy>(text: &str) -> Result<(), Vec<SettingsProblem>> {
+        // The canonical text of an object begins with nothing else; serde would
+        // take an array of the values too.
+        if !text.starts_with('{') {
+            return Err(vec![problem("", "the settings are not a JSON object")]);
+        }
         let mut reader = serde_json::Deserializer::from_str(text);
         let settings: P::Settings = serde_path_to_error::deserialize(&mut reader)
             .map_err(|error| vec![problem(error.path().to_string(), error.inner().to_string())])?;
@@ -126,9 +151,13 @@ pub mod glue {
         }
     }
 
-    pub fn decide<P: Policy>(text: &str, input: &Input) -> Verdict {
-        match serde_json::from_str::<P::Settings>(text) {
-            Ok(settings) => P::decide(&settings, input),
+    pub fn decide<P: Policy>(text: String, input: Input) -> Verdict {
+        log_panics();
+        // The instance ends with this call; taking these apart would be fuel
+        // for nothing.
+        let (text, input) = (ManuallyDrop::new(text), ManuallyDrop::new(input));
+        match serde_json::from_str::<P::Settings>(&text) {
+            Ok(settings) => P::decide(&ManuallyDrop::new(settings), &input),
             // Settings are accepted before a policy decides anything, so this
             // means that somebody decided without loading.
             Err(error) => deny("SETTINGS_UNREADABLE", error.to_string()).into(),

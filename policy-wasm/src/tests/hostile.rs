@@ -93,6 +93,19 @@ fn keeps_what_was_logged_tamed() {
 }
 
 #[test]
+fn a_panic_of_the_sdk_tells_why_in_the_log() {
+    let evaluation = evaluate("panic-loudly");
+    assert_eq!(denial_code(&evaluation), code::POLICY_TRAP);
+    let line = &evaluation.log[0];
+    assert_eq!(line.level, LogLevel::Error);
+    assert!(
+        line.message.contains("lib.rs") && line.message.contains("asked to"),
+        "{}",
+        line.message
+    );
+}
+
+#[test]
 fn a_flood_keeps_the_lines_inside_the_budget() {
     let lines = evaluate("flood-lines").log.len();
     assert_eq!(lines, Limits::default().log_lines as usize);

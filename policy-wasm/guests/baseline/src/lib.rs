@@ -97,10 +97,7 @@ fn refusal_of(settings: &Settings, index: usize, identity: &str) -> Option<Verdi
     if !allowed(&settings.service_accounts, name.service_account, matches) {
         return refuse(
             "SERVICE_ACCOUNT_NOT_ALLOWED",
-            format!(
-                "the service account {:?} is not served",
-                name.service_account
-            ),
+            format!("the service account {:?} is not served", name.service_account),
         );
     }
     None

@@ -4,7 +4,7 @@
 use std::hint::black_box;
 
 use sealwright_policy_sdk::{
-    Description, Input, Level, SettingsProblem, Usage, Verdict, allow, bindings, deny, log, narrow,
+    Description, Input, Level, SettingsProblem, Usage, Verdict, allow, bindings, deny, glue, log, narrow,
 };
 
 struct Hostile;
@@ -57,6 +57,10 @@ impl bindings::Guest for Hostile {
         match what {
             "loop" => spin(),
             "panic" => panic!("asked to"),
+            "panic-loudly" => {
+                glue::log_panics();
+                panic!("asked to");
+            }
             "recurse" => {
                 black_box(recurse(black_box(1)));
             }
@@ -92,10 +96,7 @@ impl bindings::Guest for Hostile {
 /// `{"decide":"loop"}` → `("decide", "loop")`.
 fn deed(settings: &str) -> (&str, &str) {
     let mut parts = settings.split('"');
-    (
-        parts.nth(1).unwrap_or_default(),
-        parts.nth(1).unwrap_or_default(),
-    )
+    (parts.nth(1).unwrap_or_default(), parts.nth(1).unwrap_or_default())
 }
 
 fn spin() -> ! {

@@ -18,22 +18,9 @@ use super::{Algorithm, Error};
 use crate::authn::config::{JwtConfig, KeyLocation};
 use crate::authn::failure::Causes;
 
-/// There are no keys to judge a token with.
-#[derive(Debug, thiserror::Error)]
-pub enum Unavailable {
-    /// No key set was ever fetched.
-    #[error("no key set was fetched yet")]
-    Never(#[source] Option<Arc<FetchError>>),
-    /// The last key set is too old to be relied on.
-    #[error("the last key set is of {fetched_at}, beyond max_stale")]
-    Stale {
-        /// When it was fetched.
-        fetched_at: Timestamp,
-        /// Why there is no newer one.
-        #[source]
-        source: Option<Arc<FetchError>>,
-    },
-}
+pub use unavailable::Unavailable;
+
+mod unavailable;
 
 /// The keys of one issuer.
 #[derive(Clone, Debug)]

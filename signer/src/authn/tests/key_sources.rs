@@ -9,6 +9,7 @@ use super::support::server::{Answer, TestServer};
 use super::support::tokens::{ISSUER, RSA, TestKey, claims, header, key_set, with};
 use super::support::{Fixture, NOW, code, seconds};
 
+mod files;
 mod servers;
 
 const KEYS: &str = "/keys";
@@ -81,6 +82,26 @@ async fn a_caller_who_gives_up_cuts_nobody_off() {
     release.notify_one();
     // The cooldown forbids a second fetch: the first one must have gone on.
     assert_eq!(judge(&fixture, &token).await, "accepted");
+    assert_eq!(server.hits(KEYS), 1);
+}
+
+#[tokio::test]
+async fn who_waited_for_a_fetch_needs_no_other() {
+    let server = TestServer::start().await;
+    let release = Arc::new(Notify::new());
+    let keys = key_set(&[RSA.jwk("first")]);
+    server.set(KEYS, Answer::Held(Arc::clone(&release), keys));
+    let fixture = from_url(&server.url(KEYS), "refresh_cooldown = \"1s\"");
+    let (unknown, token) = (of_key("made-up"), token());
+    let slow = async {
+        until_hits(&server, KEYS, 1).await;
+        // The fetch outlasts the cooldown.
+        fixture.clock.advance(seconds(5));
+        release.notify_one();
+    };
+    let (first, second, ()) =
+        tokio::join!(judge(&fixture, &token), judge(&fixture, &unknown), slow);
+    assert_eq!((first, second), ("accepted", "token_key_unknown"));
     assert_eq!(server.hits(KEYS), 1);
 }
 
@@ -210,34 +231,4 @@ async fn an_issuer_that_was_never_there_is_unavailable_and_tried_again() {
     server.set(KEYS, one_key());
     fixture.clock.advance(seconds(10));
     assert_eq!(judge(&fixture, &token()).await, "accepted");
-}
-
-#[tokio::test]
-async fn files_are_read_again_on_reload() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("jwks.json");
-    std::fs::write(&file, key_set(&[RSA.jwk("first")])).unwrap();
-    let toml = format!(
-        "[[authenticators]]\nname = \"file\"\nkind = \"jwt\"\nissuer = {ISSUER:?}\n\
-         audiences = [\"istio-ca\"]\njwks_file = {file:?}\n"
-    );
-    let fixture = Fixture::new(&toml, &[]);
-    assert_eq!(judge(&fixture, &token()).await, "accepted");
-
-    std::fs::write(&file, "garbage").unwrap();
-    let failed = fixture.authenticators.reload().await;
-    assert_eq!(failed.len(), 1);
-    assert_eq!(failed[0].0, "file");
-    assert_eq!(judge(&fixture, &token()).await, "accepted");
-
-    std::fs::write(&file, key_set(&[RSA.jwk("second")])).unwrap();
-    assert!(fixture.authenticators.reload().await.is_empty());
-    assert_eq!(judge(&fixture, &token()).await, "token_key_unknown");
-    assert_eq!(judge(&fixture, &of_key("second")).await, "accepted");
-
-    // A file does not go stale, and is looked at again when a key is missing.
-    fixture.clock.advance(seconds(300_000));
-    assert_eq!(judge(&fixture, &of_key("second")).await, "accepted");
-    std::fs::write(&file, key_set(&[RSA.jwk("third")])).unwrap();
-    assert_eq!(judge(&fixture, &of_key("third")).await, "accepted");
 }

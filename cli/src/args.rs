@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use sealwright_identity::{HumanDuration, KeyType, duration::SignedDuration};
+use sealwright_identity::{HumanDuration, KeyType, SerialNumber, SignedDuration};
 
 use crate::{output::Output, text};
 
@@ -25,8 +25,184 @@ pub(crate) enum Command {
     /// Make the token and the CA of a development home.
     #[command(hide = true)]
     DevProvision(ProvisionArgs),
+    /// Run the signer of a configuration file: a supervisor over a gate and a front.
+    Serve(ServeArgs),
+    /// The process with the network; started by `serve` and `dev`.
+    #[command(hide = true)]
+    Front(FrontArgs),
+    /// Run the gate alone, behind the named socket of its configuration; or reset a refused PIN.
+    Gate(GateArgs),
+    /// Test every precondition of a start, with the fix for each that fails.
+    Check(At),
     /// Get a certificate from a signer, as a workload does.
     Issue(IssueArgs),
+    /// Read the issuance log, whether the signer runs or not.
+    Log(LogArgs),
+}
+
+/// A configuration file.
+#[derive(Debug, Args)]
+pub(crate) struct At {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+/// `sealwright serve`.
+#[derive(Debug, Args)]
+#[command(after_help = text::SERVE)]
+pub(crate) struct ServeArgs {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Address of the certificate service, over the file's `server.listen`.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Address of health, metrics and bundle, over the file's `http.listen`.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) http: Option<SocketAddr>,
+}
+
+/// `sealwright front`.
+#[derive(Debug, Args)]
+pub(crate) struct FrontArgs {
+    #[arg(long)]
+    pub(crate) config: PathBuf,
+    #[arg(long)]
+    pub(crate) supervisor: u32,
+    #[arg(long)]
+    pub(crate) boundary: String,
+    #[arg(long)]
+    pub(crate) listen: Option<SocketAddr>,
+    #[arg(long)]
+    pub(crate) http: Option<SocketAddr>,
+}
+
+/// `sealwright gate`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub(crate) struct GateArgs {
+    #[command(subcommand)]
+    pub(crate) command: Option<GateCommand>,
+    #[command(flatten)]
+    pub(crate) start: Option<GateStart>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GateCommand {
+    /// Forget that the token refused the PIN, so that the next start logs in again.
+    ResetPin(At),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct GateStart {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Process id of the supervisor whose stream is standard input.
+    #[arg(long, hide = true)]
+    pub(crate) supervisor: Option<u32>,
+    /// Print the checks that need the gate's environment, and end.
+    #[arg(long, hide = true, conflicts_with = "supervisor")]
+    pub(crate) check: bool,
+}
+
+/// `sealwright log`.
+#[derive(Debug, Args)]
+#[command(after_help = text::LOG)]
+pub(crate) struct LogArgs {
+    #[command(subcommand)]
+    pub(crate) command: LogCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// One line for each request that was decided on, oldest first.
+    List(ListArgs),
+    /// One record whole, with the evidence of its decision.
+    Show(ShowArgs),
+    /// Check the whole ledger, or an export of one.
+    Verify(VerifyArgs),
+    /// Write the ledger as JSON lines that can be verified without it.
+    Export(ExportArgs),
+}
+
+/// Which ledger.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Where {
+    /// A development home, or a gate's home.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// The configuration file of a signer.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ListArgs {
+    #[command(flatten)]
+    pub(crate) place: Where,
+    /// Only the decision with this serial, in hex.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) serial: Option<SerialNumber>,
+    /// Only entries with this SPIFFE ID.
+    #[arg(long, value_name = "ID")]
+    pub(crate) identity: Option<String>,
+    /// Only from this time on (RFC 3339), or since so long ago (24h).
+    #[arg(long, value_name = "T")]
+    pub(crate) since: Option<String>,
+    /// Only before this time, or until so long ago.
+    #[arg(long, value_name = "T")]
+    pub(crate) until: Option<String>,
+    /// The newest so many.
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u32>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) place: Where,
+    /// A serial in hex, or the place of the entry in the ledger (#12).
+    #[arg(value_name = "SERIAL|#SEQUENCE")]
+    pub(crate) record: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    #[command(flatten)]
+    pub(crate) place: WhereOrExport,
+}
+
+/// Which ledger, or which export of one.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct WhereOrExport {
+    /// A development home, or a gate's home.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// The configuration file of a signer.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// A file that `log export` wrote.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) export: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    #[command(flatten)]
+    pub(crate) place: Where,
+    /// A new file to write to [default: standard output].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Only from this time on (RFC 3339), or since so long ago (24h).
+    #[arg(long, value_name = "T")]
+    pub(crate) since: Option<String>,
+    /// Only before this time, or until so long ago.
+    #[arg(long, value_name = "T")]
+    pub(crate) until: Option<String>,
 }
 
 /// `sealwright dev`.

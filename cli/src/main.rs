@@ -4,13 +4,19 @@
 //! of failure it was ([`failure::Class`]).
 
 mod args;
+mod check;
 mod dev;
 mod failure;
 mod files;
+mod front;
+mod gate;
 mod issue;
+mod launch;
+mod log;
 
 mod output;
 mod progress;
+mod serve;
 mod settings;
 mod text;
 
@@ -35,6 +41,11 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     match cli.command {
         Command::Dev(dev) => dev::run(dev),
         Command::DevProvision(provision) => dev::provision::run(&provision),
+        Command::Serve(serve) => serve::run(serve),
+        Command::Front(front) => front::run(&front),
+        Command::Gate(gate) => gate::run(&gate),
+        Command::Check(at) => check::run(&at, cli.output.unwrap_or_default()),
+        Command::Log(log) => log::run(&log, cli.output.unwrap_or_default()),
         Command::Issue(issue) => issue::run(&issue, cli.output.unwrap_or_default()),
     }
 }

@@ -36,3 +36,18 @@ Examples:
   sealwright issue --server localhost:15012 --ca-file roots.pem --token-file token --out ./web
   sealwright issue --server localhost:15012 --ca-file web/root-cert.pem \\
       --cert web/cert-chain.pem --key web/key.pem --out ./web";
+
+pub(crate) const SERVE: &str = "\
+Settings are layered: the file, then variables SEALWRIGHT__SECTION__KEY, then flags.
+SIGHUP reads chains, bundles, policies and key sets again; SIGTERM and SIGINT drain and end.
+
+Example:
+  SEALWRIGHT__LOG__LEVEL=debug sealwright serve --config /etc/sealwright/sealwright.toml";
+
+pub(crate) const LOG: &str = "\
+Examples:
+  sealwright log list --home ./home --since 24h
+  sealwright log list --config sealwright.toml --identity spiffe://cluster.local/ns/default/sa/web
+  sealwright log show --home ./home 5f2c9d…
+  sealwright log verify --home ./home
+  sealwright log export --home ./home --out log.jsonl && sealwright log verify --export log.jsonl";

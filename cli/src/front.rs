@@ -1,0 +1,169 @@
+//! `sealwright front`: the process with the network. Started by the supervisor only.
+
+use std::{os::unix::net::UnixStream, process::ExitCode, sync::Arc};
+
+use sealwright_identity::{SharedClock, SystemClock};
+use sealwright_runtime::{
+    Chain,
+    metrics::Metrics,
+    process::{self, boundary::Boundary, landlock},
+    readiness::Readiness,
+    signals::{Request, Signals},
+    supervisor::{
+        Bound, FromFront,
+        control::{Link, News},
+    },
+    telemetry,
+};
+use sealwright_signer::{App, Plumbing, SignerConfig, app::Reloader, authn::Trust};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use crate::{
+    args::FrontArgs,
+    failure::{Class, Failure, OrFail},
+    launch,
+    settings::{self, Loaded, Settings},
+};
+
+pub(crate) fn run(args: &FrontArgs) -> Result<ExitCode, Failure> {
+    process::harden().or_fail(Class::Internal)?;
+    process::die_with_parent(args.supervisor).or_fail(Class::Internal)?;
+    let socket = process::take_stdin().or_fail(Class::Internal)?;
+    let loaded = settings::load(&args.config, &launch::flags(args.listen, args.http))?;
+    telemetry::init(&loaded.settings.log).or_fail(Class::Usage)?;
+    // Before there is a second thread, and before anything is read from the network.
+    confine(&args.boundary, &loaded)?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .thread_name("front")
+        .enable_all()
+        .build()
+        .or_fail(Class::Internal)?;
+    runtime.block_on(async {
+        let link = Link::new(socket).or_fail_doing(Class::Internal, "no supervisor")?;
+        serve(&loaded.settings, link).await
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn confine(boundary: &str, loaded: &Loaded) -> Result<(), Failure> {
+    let boundary: Boundary = serde_json::from_str(boundary).or_fail_doing(Class::Internal, "--boundary")?;
+    let confined = match boundary {
+        Boundary::None { .. } => return Ok(()),
+        Boundary::Users { .. } | Boundary::Landlock { .. } => landlock::confine(&launch::front_paths(loaded)),
+    };
+    match (confined, boundary) {
+        // The users are the boundary: Landlock is one more where there is one.
+        (Err(error), Boundary::Users { .. }) => info!(why = %Chain(&error), "no Landlock on top"),
+        (Err(error), _) => {
+            return Err(error).or_fail_doing(Class::Internal, "the front cannot be confined");
+        }
+        (Ok(()), _) => {}
+    }
+    Ok(())
+}
+
+async fn serve(settings: &Settings, link: Link) -> Result<(), Failure> {
+    let mut signals = Signals::install_supervised().or_fail(Class::Internal)?;
+    let clock: SharedClock = Arc::new(SystemClock);
+    let readiness = Readiness::new();
+    let (streams, received) = mpsc::channel::<UnixStream>(4);
+    let plumbing = Plumbing {
+        clock,
+        metrics: Metrics::new(),
+        readiness: readiness.clone(),
+    };
+    let app = App::build(signer_config(settings), received, plumbing)
+        .await
+        .or_fail(Class::Usage)?;
+    let (bound, reloader) = (app.bound(), app.reloader());
+    link.tell(&FromFront::Bound(Bound {
+        grpc: bound.grpc,
+        http: bound.http,
+    }))
+    .await
+    .or_fail_doing(Class::Internal, "the supervisor is gone")?;
+
+    let link = Arc::new(link);
+    tokio::spawn(report_readiness(Arc::clone(&link), readiness.clone()));
+    let stop = async move {
+        tokio::select! {
+            () = heed(&mut signals, &reloader) => {}
+            () = follow_gate(&link, &streams, &readiness) => error!("the supervisor is gone"),
+        }
+    };
+    app.run(stop).await.or_fail(Class::Internal)
+}
+
+/// Until the word to stop.
+async fn heed(signals: &mut Signals, reloader: &Reloader) {
+    while signals.next().await == Request::Reload {
+        match reloader.reload().await {
+            Ok(()) => info!("reloaded"),
+            Err(error) => warn!(error = %Chain(&error), "nothing was reloaded, the old stays"),
+        }
+    }
+}
+
+/// Hands each new gate's stream on, until the supervisor is gone.
+async fn follow_gate(link: &Link, streams: &mpsc::Sender<UnixStream>, readiness: &Readiness) {
+    let process = readiness.condition("gate process", "it has not been started yet");
+    loop {
+        match link.news().await {
+            Ok(Some(News::Gate { stream, restarts })) => {
+                info!(restarts, "a gate was started");
+                process.ready();
+                if streams.send(stream).await.is_err() {
+                    return;
+                }
+            }
+            Ok(Some(News::GateEnded {
+                reason,
+                restarts: true,
+            })) => process.not_ready(reason),
+            Ok(Some(News::GateEnded {
+                reason,
+                restarts: false,
+            })) => {
+                process.not_ready(format!("{reason}; it is not started again until SIGHUP"));
+            }
+            Ok(None) => return,
+            Err(error) => {
+                error!(error = %Chain(&error), "the control socket failed");
+                return;
+            }
+        }
+    }
+}
+
+async fn report_readiness(link: Arc<Link>, readiness: Readiness) {
+    let mut changes = readiness.watch();
+    let mut reasons = readiness.reasons();
+    let mut told = None;
+    loop {
+        if told.as_ref() != Some(&reasons) {
+            told = Some(reasons.clone());
+            if link.tell(&FromFront::Readiness { reasons }).await.is_err() {
+                return;
+            }
+        }
+        reasons = changes.changed().await;
+    }
+}
+
+fn signer_config(settings: &Settings) -> SignerConfig {
+    SignerConfig {
+        trust: Trust {
+            domain: settings.trust_domain.clone(),
+            aliases: settings.trust_domain_aliases.clone(),
+        },
+        default_issuer: settings.default_issuer.clone(),
+        server: settings.server.clone(),
+        http: settings.http.listen,
+        authenticators: settings.authenticators.clone(),
+        issuers: settings.issuers.clone(),
+        policies: settings.policies.clone(),
+        policy_host: settings.policy_host.clone(),
+    }
+}

@@ -1,0 +1,66 @@
+//! `sealwright log`: the issuance log, read from its file, whether a signer runs or not.
+
+mod evidence;
+mod list;
+mod show;
+mod verify;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use sealwright_gate::server::ledger_path;
+use sealwright_ledger::{LedgerReader, ReadError};
+
+use crate::{
+    args::{LogArgs, LogCommand, Where},
+    failure::{Class, Failure, OrFail},
+    output::Output,
+    settings,
+};
+
+pub(crate) fn run(args: &LogArgs, output: Output) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .or_fail(Class::Internal)?;
+    runtime.block_on(async {
+        match &args.command {
+            LogCommand::List(list) => list::run(list, output).await,
+            LogCommand::Show(show) => show::run(show, output).await,
+            LogCommand::Verify(verify) => verify::run(verify, output).await,
+            LogCommand::Export(export) => verify::export(export).await,
+        }
+    })
+}
+
+async fn open(place: &Where) -> Result<LedgerReader, Failure> {
+    LedgerReader::open(&path(place)?).await.map_err(failure)
+}
+
+fn path(place: &Where) -> Result<PathBuf, Failure> {
+    match (&place.home, &place.config) {
+        (_, Some(config)) => Ok(ledger_path(&settings::load(config, &[])?.settings.gate.home)),
+        (Some(home), None) => {
+            // A development home, or a gate's own.
+            let (inner, outer) = (ledger_path(&home.join("gate")), ledger_path(home));
+            Ok(if outer.exists() && !inner.exists() {
+                outer
+            } else {
+                inner
+            })
+        }
+        (None, None) => Err(Failure::text(
+            Class::Usage,
+            "log needs --home DIR or --config FILE",
+        )),
+    }
+}
+
+fn failure(error: ReadError) -> Failure {
+    let class = match &error {
+        ReadError::Absent(_) | ReadError::Open { .. } => Class::Usage,
+        ReadError::NotFound(_) | ReadError::Unfit(_) => Class::Input,
+        ReadError::TimedOut(_) => Class::Unavailable,
+        _ => Class::Internal,
+    };
+    Failure::new(class, error)
+}

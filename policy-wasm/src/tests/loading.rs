@@ -54,6 +54,35 @@ fn refuses_precompiled_code() {
 }
 
 #[test]
+fn webassembly_that_need_not_be_repeatable_is_off() {
+    let module = |sections: &[u8]| [b"\0asm\x01\0\0\0", sections].concat();
+    let accepts = |sections: &[u8]| wasmtime::Module::validate(ENGINE.wasmtime(), &module(sections));
+    let v128_ternary = [1, 8, 1, 0x60, 3, 0x7b, 0x7b, 0x7b, 1, 0x7b, 3, 2, 1, 0];
+    let applying = |opcode: &[u8]| {
+        let length = u8::try_from(opcode.len()).unwrap() + 8;
+        let mut bytes = v128_ternary.to_vec();
+        bytes.extend([10, length + 2, 1, length, 0, 0x20, 0, 0x20, 1, 0x20, 2]);
+        bytes.extend(opcode);
+        bytes.push(0x0b);
+        bytes
+    };
+    // v128.bitselect is plain SIMD, and on.
+    accepts(&applying(&[0xfd, 0x52])).unwrap();
+    let off: [(&str, &[u8]); 4] = [
+        ("relaxed SIMD", &applying(&[0xfd, 0x85, 0x02])),
+        ("threads", &[5, 4, 1, 3, 1, 1]),
+        ("GC", &[1, 3, 1, 0x5f, 0]),
+        ("64-bit memories", &[5, 3, 1, 4, 1]),
+    ];
+    for (what, sections) in off {
+        let error = accepts(sections).unwrap_err();
+        let text = format!("{error:#}");
+        let proposal = ["relaxed", "threads", "gc", "memory64"];
+        assert!(proposal.iter().any(|name| text.contains(name)), "{what}: {text}");
+    }
+}
+
+#[test]
 fn refuses_a_component_that_is_too_large() {
     let large = vec![0; ENGINE.settings().max_component_bytes + 1];
     assert!(matches!(refusal(large), LoadError::Size { .. }));

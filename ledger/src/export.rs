@@ -103,9 +103,12 @@ async fn part(
     until: Option<Timestamp>,
 ) -> Result<(u64, u64), ReadError> {
     let row = if since.is_none() && until.is_none() {
-        sqlx::query("SELECT coalesce(min(sequence), 0), coalesce(max(sequence), 0) FROM entries")
-            .fetch_one(&mut *connection)
-            .await?
+        sqlx::query(
+            "SELECT coalesce((SELECT min(sequence) FROM entries), 0), \
+             coalesce((SELECT max(sequence) FROM entries), 0)",
+        )
+        .fetch_one(&mut *connection)
+        .await?
     } else {
         sqlx::query(
             "SELECT coalesce(min(sequence), 0), coalesce(max(sequence), 0) FROM entries \

@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashSet,
-    fs::OpenOptions,
+    fs::{File, OpenOptions},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
@@ -321,9 +321,17 @@ pub(crate) fn create_file(path: &Path) -> Result<(), Error> {
         .truncate(false)
         .mode(0o600)
         .open(path)
-        .map(drop)
+        .and_then(|_file| sync_folder(path))
         .map_err(|source| Error::File {
             path: path.to_owned(),
             source,
         })
+}
+
+/// A file is only there after a power cut when its folder says so, too.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => File::open(folder)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
 }

@@ -223,8 +223,8 @@ pub enum ReadError {
     /// The file is not a ledger that this version can read.
     #[error("cannot read the ledger")]
     Unfit(#[source] Box<crate::error::Error>),
-    /// The query took longer than it may.
-    #[error("reading the ledger took longer than {} ms", .0.as_millis())]
+    /// The query took longer than it may (what that is when nothing else was said).
+    #[error("reading the ledger took too long")]
     TimedOut(Duration),
     /// A row is not what it must be: run `log verify`.
     #[error("the ledger is damaged")]

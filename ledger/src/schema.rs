@@ -26,7 +26,10 @@ const CHECKPOINT_PAGES: u32 = 8 * 1024 * 1024 / PAGE_BYTES;
 const JOURNAL_BYTES: u32 = 64 * 1024 * 1024;
 
 /// The steps, in order.
-const STEPS: &[&str] = &[include_str!("schema/0001_ledger.sql")];
+const STEPS: &[&str] = &[
+    include_str!("schema/0001_ledger.sql"),
+    include_str!("schema/0002_once.sql"),
+];
 
 /// The number of the last step.
 pub(crate) fn version() -> i64 {
@@ -44,7 +47,7 @@ pub(crate) fn writer_options(path: &Path) -> SqliteConnectOptions {
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("journal_size_limit", JOURNAL_BYTES.to_string())
         .pragma("trusted_schema", "OFF")
-        .busy_timeout(Duration::from_secs(5))
+        .busy_timeout(Duration::from_secs(1))
         .statement_cache_capacity(64)
         .thread_name(|_| "ledger-writer".to_owned())
         .disable_statement_logging()
@@ -200,4 +203,41 @@ async fn create_instance(
             source,
         })?;
     Ok(instance)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_earlier_schema_is_brought_up() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        std::fs::write(&path, b"").unwrap();
+        let now = Timestamp::from_unix_seconds(1);
+        let mut first = None;
+        for steps in 1..=STEPS.len() {
+            let mut connection = SqliteConnection::connect_with(&writer_options(&path))
+                .await
+                .unwrap();
+            if steps == 1 {
+                let script = format!(
+                    "{} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = 1",
+                    STEPS[0]
+                );
+                sqlx::raw_sql(AssertSqlSafe(script))
+                    .execute(&mut connection)
+                    .await
+                    .unwrap();
+            }
+            let instance = migrate(&mut connection, &path, now).await.unwrap();
+            assert_eq!(*first.get_or_insert(instance), instance, "the instance stays");
+            assert_eq!(user_version(&mut connection).await.unwrap(), version());
+            assert_eq!(
+                objects(&mut connection).await.unwrap(),
+                expected_objects().await.unwrap()
+            );
+            connection.close().await.unwrap();
+        }
+    }
 }

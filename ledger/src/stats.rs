@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{error::Error, writer::statements::Tagged};
+use crate::writer::statements::Tagged;
 
 /// Counters since the ledger was opened.
 #[derive(Debug, Default)]
@@ -42,7 +42,7 @@ impl Stats {
             .fetch_add(u64::try_from(took.as_micros()).unwrap_or(0), Ordering::Relaxed);
     }
 
-    pub(crate) fn refused(&self, _error: &Error) {
+    pub(crate) fn turned_away(&self) {
         add(&self.turned_away, 1);
     }
 

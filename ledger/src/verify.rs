@@ -302,9 +302,10 @@ impl Run {
     /// The last sequence. All in one statement, so of one moment.
     async fn counter(&mut self) -> Result<i64, sqlx::Error> {
         let row = sqlx::query(
-            "SELECT coalesce(min(sequence), 1), coalesce(max(sequence), 0), \
+            "SELECT coalesce((SELECT min(sequence) FROM entries), 1), \
+             coalesce((SELECT max(sequence) FROM entries), 0), \
              coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'entries'), -1), \
-             (SELECT count(*) FROM sqlite_sequence) FROM entries",
+             (SELECT count(*) FROM sqlite_sequence)",
         )
         .fetch_one(&mut self.connection)
         .await?;

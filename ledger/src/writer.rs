@@ -313,7 +313,7 @@ impl Writer {
         let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
         let unchanged = self.state.is_at_head_of(&mut self.connection).await;
         match Failure::of(&error) {
-            Failure::SerialTaken if unchanged => self.without_taken_serials(error, group).await,
+            Failure::Constraint if unchanged => self.without_taken_serials(error, group).await,
             Failure::Passing if unchanged => {
                 tracing::warn!(%error, records = group.len(), "the ledger could not be written; it is as before");
                 let source = SharedSource::from(error);
@@ -369,8 +369,8 @@ impl Writer {
     }
 
     fn answer(&self, reply: Option<Reply>, result: Result<Appended, Error>) {
-        if let Err(error) = &result {
-            self.stats.refused(error);
+        if result.is_err() {
+            self.stats.turned_away();
         }
         if let Some(reply) = reply {
             let _ = reply.send(result);
@@ -467,8 +467,8 @@ fn split<T>(result: Result<T, Error>) -> (Result<T, Error>, Result<(), Ended>) {
 
 /// What a failed write means.
 enum Failure {
-    /// An index found a repeated serial (or a decision settled twice).
-    SerialTaken,
+    /// A trigger or an index said no: most likely to a repeated serial.
+    Constraint,
     /// Surely not written, and may go better later.
     Passing,
     /// Anything else.
@@ -480,16 +480,11 @@ impl Failure {
         let sqlx::Error::Database(database) = error else {
             return Self::Unknown;
         };
-        if database.is_unique_violation() {
-            return Self::SerialTaken;
-        }
-        // The low byte is the primary code: BUSY, LOCKED, NOMEM, FULL.
-        let code = database
-            .code()
-            .and_then(|code| code.parse::<u32>().ok())
-            .map(|code| code & 0xff);
-        match code {
-            Some(5 | 6 | 7 | 13) => Self::Passing,
+        let code = database.code().and_then(|code| code.parse::<u32>().ok());
+        // The low byte is the primary code: BUSY, LOCKED, NOMEM, FULL; CONSTRAINT.
+        match code.unwrap_or(0) & 0xff {
+            5 | 6 | 7 | 13 => Self::Passing,
+            19 => Self::Constraint,
             _ => Self::Unknown,
         }
     }

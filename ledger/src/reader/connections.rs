@@ -74,9 +74,9 @@ impl Connections {
             Ok::<_, sqlx::Error>(connection)
         });
         match acquired.await {
-            Ok(Ok(connection)) => Ok(connection),
+            Ok(Ok(connection)) if Instant::now() < deadline => Ok(connection),
             Ok(Err(error)) => Err(read_error(error)),
-            Err(_) => Err(ReadError::TimedOut(self.time_bound)),
+            Ok(Ok(_)) | Err(_) => Err(ReadError::TimedOut(self.time_bound)),
         }
     }
 
@@ -134,4 +134,33 @@ fn has_log(path: &Path) -> bool {
     let mut name = path.as_os_str().to_owned();
     name.push("-wal");
     PathBuf::from(name).metadata().is_ok_and(|log| log.len() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealwright_identity::SystemClock;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn a_query_without_end_is_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        let ledger = crate::Ledger::open(&path, crate::LedgerConfig::default(), Arc::new(SystemClock))
+            .await
+            .unwrap();
+        let reader = ledger.reader().clone().with_time_bound(Duration::from_millis(50));
+        let endless =
+            "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c";
+        let mut connection = reader.connections.bounded().await.unwrap();
+        let error = sqlx::query(endless)
+            .fetch_one(&mut *connection)
+            .await
+            .unwrap_err();
+        assert!(matches!(read_error(error), ReadError::TimedOut(_)));
+        // The connection is as good as before.
+        drop(connection);
+        assert_eq!(ledger.reader().head().await.unwrap().sequence, 0);
+        ledger.close().await;
+    }
 }

@@ -147,7 +147,8 @@ fn statement(filter: &Filter, direction: Direction, after: Option<Cursor>) -> St
     if filter.identity.is_some() {
         sql.push_str(" AND l.tag = ?1");
     }
-    if filter.since.is_some() {
+    // A later page begins at its cursor, not at the bound: else each would pass over all before it.
+    if filter.since.is_some() && after.is_none() {
         sql.push_str(" AND d.recorded_at >= ?3");
     }
     if filter.until.is_some() {
@@ -160,7 +161,10 @@ fn statement(filter: &Filter, direction: Direction, after: Option<Cursor>) -> St
     };
     if after.is_some() {
         let _ = if by_time {
-            write!(sql, " AND (d.recorded_at, d.sequence) > (?5, ?6)")
+            write!(
+                sql,
+                " AND d.recorded_at >= ?5 AND (d.recorded_at > ?5 OR d.sequence > ?6)"
+            )
         } else {
             write!(sql, " AND {sequence} > ?6")
         };

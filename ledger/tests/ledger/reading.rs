@@ -179,6 +179,10 @@ async fn lists_more_than_a_page() {
     let mut tasks = tokio::task::JoinSet::new();
     for number in 0..2100 {
         let ledger = ledger.clone();
+        // Times repeat, so that a page ends among entries of one time.
+        if number % 700 == 0 {
+            home.tick();
+        }
         tasks.spawn(async move { ledger.append(&decision(number)).await.unwrap() });
     }
     tasks.join_all().await;

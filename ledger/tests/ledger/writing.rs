@@ -339,6 +339,16 @@ async fn nothing_can_be_changed_or_taken_out() {
             assert!(error.to_string().contains("append-only"), "{text}: {error}");
         }
     }
+    let twice = "INSERT OR REPLACE INTO entries \
+                 SELECT (SELECT max(sequence) + 1 FROM entries), kind, recorded_at, settled, refers, serial, \
+                 previous, hash, body FROM entries WHERE ";
+    for which in ["serial IS NOT NULL LIMIT 1", "refers IS NOT NULL LIMIT 1"] {
+        let error = sqlx::query(AssertSqlSafe(format!("{twice}{which}")))
+            .execute(&mut raw)
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("append-only"), "{error}");
+    }
     let gap = "INSERT INTO entries (sequence, kind, recorded_at, settled, previous, hash, body) \
                VALUES (999, 7, 0, 0, zeroblob(32), zeroblob(32), x'01')";
     let error = sqlx::query(gap).execute(&mut raw).await.unwrap_err();
@@ -367,4 +377,39 @@ async fn another_database_and_a_later_schema_are_refused() {
         open().await.unwrap_err(),
         Error::TooNew { found: 99, .. }
     ));
+}
+
+#[tokio::test]
+async fn a_database_that_is_busy_for_long_refuses_and_goes_on() {
+    let home = Home::new();
+    let ledger = home.open().await;
+    let url = format!("sqlite://{}", home.path().display());
+    let mut raw = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE").execute(&mut raw).await.unwrap();
+    let error = ledger.append(&decision(1)).await.unwrap_err();
+    assert!(matches!(error, Error::NotWritten(_)), "{error:?}");
+    assert!(error.is_retryable() && !error.is_fatal());
+    sqlx::raw_sql("ROLLBACK").execute(&mut raw).await.unwrap();
+    assert_eq!(ledger.append(&decision(1)).await.unwrap().sequence, 1);
+    ledger.close().await;
+    assert!(verify(&home.path()).await.is_sound());
+}
+
+#[tokio::test]
+async fn a_ledger_that_changed_under_the_writer_ends_it() {
+    let home = Home::new();
+    let ledger = home.open().await;
+    ledger.append(&decision(1)).await.unwrap();
+    let url = format!("sqlite://{}", home.path().display());
+    let mut raw = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    let foreign = "INSERT INTO entries (sequence, kind, recorded_at, settled, previous, hash, body) \
+                   VALUES (2, 7, 0, 0, zeroblob(32), zeroblob(32), x'01')";
+    sqlx::query(foreign).execute(&mut raw).await.unwrap();
+    let error = ledger.append(&decision(2)).await.unwrap_err();
+    assert!(matches!(error, Error::Fatal(_)) && error.is_fatal(), "{error:?}");
+    assert!(matches!(ledger.append(&decision(3)).await, Err(Error::Stopped)));
+    assert!(!ledger.is_writable());
+    // Reads go on.
+    assert_eq!(ledger.reader().list(&Filter::default()).await.unwrap().len(), 1);
+    assert!(!verify(&home.path()).await.is_sound());
 }

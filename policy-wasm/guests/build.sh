@@ -93,7 +93,7 @@ exec 9>"$here/target/.build.lock"
 flock 9
 
 stamp=$({ sources && "$RUSTC" -vV && "$component_ld" --version; } | sha256sum | cut -d' ' -f1)
-if [ "$(cat "$out/.stamp" 2>/dev/null)" = "$stamp" ]; then
+if [ "$(cat "$out/.stamp" 2>/dev/null)" = "$stamp" ] && [ -f "$out/baseline.wasm" ]; then
     exit 0
 fi
 

@@ -143,7 +143,7 @@ fn load_issuer(
         issuer: config.name.clone(),
         chain: config.chain.clone(),
         roots: config.roots.clone(),
-        source,
+        source: Box::new(source),
     })?;
     let identities = config.policies.iter().map(|name| {
         policies

@@ -15,5 +15,5 @@ pub mod client;
 pub mod config;
 pub mod issuers;
 pub mod protocol;
-// #[cfg(feature = "server")]
-// pub mod server;
+#[cfg(feature = "server")]
+pub mod server;

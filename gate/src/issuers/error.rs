@@ -45,7 +45,7 @@ pub enum IssuersError {
         roots: PathBuf,
         /// What does not hold.
         #[source]
-        source: ChainError,
+        source: Box<ChainError>,
     },
     /// A module is not the one that was pinned.
     #[error(

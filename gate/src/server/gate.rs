@@ -1,0 +1,224 @@
+//! The gate behind its protocol: each kind of request, and the path of a certificate.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sealwright_identity::SharedClock;
+use sealwright_ledger::Ledger;
+use sealwright_proto::gate::{
+    DenialRecorded, IssueRequest, Issued, IssuerStatus, QueryResponse, RecordDenial, ServingRequest, Status,
+    request, response,
+};
+
+use super::checked::{Ceilings, Checked};
+use super::connection::{Context, Handler, Roles};
+use super::keys::Keys;
+use super::metrics::{Metrics, Stage};
+use super::profiles::Profiles;
+use super::query;
+use super::recorded::{Halt, Records, Released};
+use super::refused::Refused;
+use crate::config::Role;
+
+/// Everything that answers requests.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) ceilings: Ceilings,
+    pub(super) records: Records,
+    pub(super) keys: Arc<Keys>,
+    pub(super) metrics: Metrics,
+    pub(super) clock: SharedClock,
+    pub(super) home: PathBuf,
+    pub(super) disk_reserve: u64,
+    profiles: Profiles,
+}
+
+impl Gate {
+    pub(super) fn new(
+        ceilings: Ceilings,
+        ledger: Ledger,
+        keys: Arc<Keys>,
+        metrics: Metrics,
+        surroundings: Surroundings,
+    ) -> Self {
+        Self {
+            ceilings,
+            records: Records::new(ledger),
+            keys,
+            metrics,
+            clock: surroundings.clock,
+            home: surroundings.home,
+            disk_reserve: surroundings.disk_reserve,
+            profiles: Profiles::default(),
+        }
+    }
+
+    async fn issue(&self, request: IssueRequest, context: &Context) -> Result<Issued, Refused> {
+        let profile_known = self.profiles.know(request.evidence.as_ref());
+        let checked = {
+            let _timer = self.metrics.timer(Stage::Check);
+            self.ceilings.check(request, profile_known)
+        };
+        self.answer(checked.map_err(Halt::from), context).await
+    }
+
+    async fn serving(&self, request: &ServingRequest, context: &Context) -> Result<Issued, Refused> {
+        let checked = self.ceilings.serving(request);
+        self.answer(checked.map_err(Halt::from), context).await
+    }
+
+    async fn answer(&self, checked: Result<Checked, Halt>, context: &Context) -> Result<Issued, Refused> {
+        let released = match checked {
+            Ok(checked) => self.certify(checked, context).await,
+            Err(halt) => Err(halt),
+        };
+        match released {
+            Ok(released) => Ok(released.into()),
+            Err(halt) => Err(self.records.settle(halt).await),
+        }
+    }
+
+    /// From what was checked to what may leave: each step takes what only the one before
+    /// can make. Once recorded it is brought to its end, whoever still waits.
+    async fn certify(&self, checked: Checked, context: &Context) -> Result<Released, Halt> {
+        let seat = self.keys.seat()?;
+        context.still_wanted()?;
+        let metrics = &self.metrics;
+        let recorded = metrics.time(Stage::Record, self.records.append(checked)).await?;
+        let signing = self.keys.sign(recorded, seat, context.deadline);
+        let signed = metrics.time(Stage::Sign, signing).await?;
+        let verified = {
+            let _timer = metrics.timer(Stage::Verify);
+            signed.verify()
+        };
+        self.keys.verified(&verified);
+        metrics.time(Stage::Store, self.records.release(verified?)).await
+    }
+
+    async fn denial(&self, request: RecordDenial) -> Result<DenialRecorded, Refused> {
+        let entry = self.ceilings.denial(request)?;
+        let sequence = self.records.deny(&entry).await?;
+        Ok(DenialRecorded { sequence })
+    }
+
+    async fn status(&self) -> Status {
+        let ledger = self.records.ledger();
+        let reasons = self.reasons();
+        let issuers = self.ceilings.issuers();
+        Status {
+            ready: reasons.is_empty(),
+            reasons,
+            token_serial: self
+                .keys
+                .ring()
+                .map_or_else(String::new, |ring| ring.info.serial.clone()),
+            instance: ledger
+                .instance()
+                .id
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
+            issuers: issuers
+                .iter()
+                .map(|issuer| IssuerStatus {
+                    name: issuer.name.to_string(),
+                    key_digest: issuer.chain.key_digest().to_string(),
+                    not_after: issuer.chain.not_after().unix_seconds(),
+                })
+                .collect(),
+            ledger_sequence: ledger.reader().head().await.map_or(0, |head| head.sequence),
+            queue_depth: u32::try_from(self.keys.queue_depth()).unwrap_or(u32::MAX),
+            metrics: self.metrics.encode(ledger.stats(), ledger.queue_depth()),
+        }
+    }
+
+    /// What speaks against signing now.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        let mut reasons = self.keys.reasons();
+        if !self.records.ledger().is_writable() {
+            reasons.push("ledger: its writer has ended".into());
+        }
+        if let Ok(disk) = rustix::fs::statvfs(&self.home) {
+            let left = disk.f_bavail.saturating_mul(disk.f_frsize);
+            if left < self.disk_reserve {
+                reasons.push(format!(
+                    "ledger: the disk has {left} bytes left, {} are kept in reserve",
+                    self.disk_reserve
+                ));
+            }
+        }
+        let now = self.clock.now();
+        for issuer in self.ceilings.issuers().iter() {
+            if let Err(error) = issuer.chain.check_validity(now) {
+                let text = sealwright_runtime::Chain(&error).to_string();
+                reasons.push(format!("issuer {}: {text}", issuer.name));
+            }
+        }
+        reasons
+    }
+
+    async fn query(
+        &self,
+        request: sealwright_proto::gate::QueryRequest,
+        context: &Context,
+    ) -> Result<QueryResponse, Refused> {
+        query::answer(self.records.ledger().reader(), request, context.deadline).await
+    }
+
+    async fn dispatch(&self, body: request::Body, context: &Context) -> Result<response::Body, Refused> {
+        use request::Body;
+        let role = match &body {
+            Body::Issue(_) | Body::Serving(_) | Body::Denial(_) => Some(Role::Issue),
+            Body::Query(_) => Some(Role::Read),
+            Body::Status(_) | Body::Cancel(_) => None,
+        };
+        if let Some(role) = role {
+            context.roles.require(role)?;
+        }
+        Ok(match body {
+            Body::Issue(request) => response::Body::Issued(self.issue(request, context).await?),
+            Body::Serving(request) => response::Body::Issued(self.serving(&request, context).await?),
+            Body::Denial(request) => response::Body::Denial(self.denial(request).await?),
+            Body::Query(request) => response::Body::Query(self.query(request, context).await?),
+            Body::Status(_) => response::Body::Status(self.status().await),
+            // Connections take these themselves.
+            Body::Cancel(_) => return Err(Refused::Invalid("nothing to cancel".into())),
+        })
+    }
+}
+
+/// What the gate lives in.
+#[derive(Debug)]
+pub(super) struct Surroundings {
+    pub(super) clock: SharedClock,
+    pub(super) home: PathBuf,
+    pub(super) disk_reserve: u64,
+}
+
+impl Handler for Gate {
+    async fn prepare(&self, body: &mut request::Body, roles: Roles) -> Result<(), Refused> {
+        if roles.require(Role::Issue).is_err() {
+            // It is refused when it is handled; until then it stores nothing.
+            return Ok(());
+        }
+        self.profiles.learn(body, &self.records).await
+    }
+
+    async fn handle(&self, body: request::Body, context: Context) -> response::Body {
+        let kind = kind_of(&body);
+        let result = self.dispatch(body, &context).await;
+        self.metrics
+            .answered(kind, result.as_ref().map_or_else(Refused::word, |_| "ok"));
+        result.unwrap_or_else(|refused| response::Body::Refusal(refused.into()))
+    }
+}
+
+const fn kind_of(body: &request::Body) -> &'static str {
+    match body {
+        request::Body::Issue(_) => "issue",
+        request::Body::Serving(_) => "serving",
+        request::Body::Denial(_) => "denial",
+        request::Body::Query(_) => "query",
+        request::Body::Status(_) | request::Body::Cancel(_) => "status",
+    }
+}

@@ -7,6 +7,7 @@
 //! A denial of an authenticated caller is in the ledger before the caller hears of it. When it
 //! cannot be recorded the caller hears that the service is unavailable, and nothing else.
 
+mod ceiling;
 mod evidence;
 mod grant;
 mod input;
@@ -50,9 +51,12 @@ pub enum AuthorizationError {
         /// Seconds allowed.
         maximum: u64,
     },
+    /// The caller wants to act for another, and no node account is trusted with that. Recorded.
+    #[error("denied: {}: {}", .0.code, .0.message)]
+    Impersonation(Box<Denial>),
     /// Ceiling or policy said no. It is recorded.
     #[error("denied: {}: {}", .0.code, .0.message)]
-    Denied(Denial),
+    Denied(Box<Denial>),
     /// No verdict was reached, for reasons of our own.
     #[error("the decision was aborted")]
     Aborted {
@@ -121,14 +125,19 @@ impl Authorizer {
         let issuer = find_issuer(catalog.issuer(order.cert_signer()), order)?;
         Span::current().record("issuer", field::display(&issuer.name));
         let case = Case {
-            lifetime: lifetime(&issuer, order)?,
+            lifetime: ceiling::lifetime(&issuer, order)?,
             issuer,
             caller,
             order,
             csr,
             now: self.clock.now(),
         };
-        if let Some(denial) = ceiling_denial(&case) {
+        if let Some(denial) = ceiling::impersonation_denial(order) {
+            let evidence = self.evidence(&case).undecided();
+            self.record(&case, evidence, &denial).await?;
+            return Err(AuthorizationError::Impersonation(Box::new(denial)));
+        }
+        if let Some(denial) = ceiling::denial(&case) {
             let evidence = self.evidence(&case).undecided();
             return Err(self.deny(&case, evidence, denial).await);
         }
@@ -174,7 +183,7 @@ impl Authorizer {
     /// Records a denial, and turns it into the caller's error.
     async fn deny(&self, case: &Case<'_>, evidence: Evidence, denial: Denial) -> AuthorizationError {
         match self.record(case, evidence, &denial).await {
-            Ok(()) => AuthorizationError::Denied(denial),
+            Ok(()) => AuthorizationError::Denied(Box::new(denial)),
             Err(error) => error.into(),
         }
     }
@@ -225,66 +234,6 @@ fn find_issuer(
         let name = order.cert_signer().chars().take(64).collect();
         AuthorizationError::UnknownIssuer { name }
     })
-}
-
-/// What is asked for, or the default. Seconds all along: nothing is multiplied, nothing overflows.
-fn lifetime(issuer: &Issuer, order: &CertificateOrder) -> Result<Duration, AuthorizationError> {
-    let requested = order.requested_seconds();
-    if requested == 0 {
-        return Ok(issuer.ceiling.default_lifetime);
-    }
-    let maximum = issuer.ceiling.max_lifetime.as_secs();
-    if requested > maximum {
-        return Err(AuthorizationError::LifetimeTooLong { requested, maximum });
-    }
-    Ok(Duration::from_secs(requested))
-}
-
-/// What no policy is asked about.
-fn ceiling_denial(case: &Case<'_>) -> Option<Denial> {
-    let denial = |code: &str, field: &str, message: String, hint: &str| Denial {
-        policy: String::new(),
-        code: code.to_owned(),
-        message,
-        field: field.to_owned(),
-        hint: hint.to_owned(),
-    };
-    let Case { issuer, caller, .. } = case;
-    let authenticator = caller.authenticator();
-    if !issuer.admits(authenticator) {
-        return Some(denial(
-            "AUTHENTICATOR_NOT_ALLOWED",
-            "metadata.CertSigner",
-            format!(
-                "issuer {} is not for callers of the authenticator {authenticator}",
-                issuer.name
-            ),
-            "name another issuer, or present another credential",
-        ));
-    }
-    let key_type = case.csr.key_type();
-    if !issuer.ceiling.key_types.contains(&key_type) {
-        let allowed: Vec<String> = issuer.ceiling.key_types.iter().map(ToString::to_string).collect();
-        return Some(denial(
-            "KEY_TYPE_NOT_ALLOWED",
-            "csr",
-            format!("issuer {} certifies no {key_type} key", issuer.name),
-            &format!("use one of {}", allowed.join(", ")),
-        ));
-    }
-    let foreign = caller
-        .identities()
-        .iter()
-        .find(|id| *id.trust_domain() != issuer.ceiling.trust_domain)?;
-    Some(denial(
-        "IDENTITY_NOT_ALLOWED",
-        "caller",
-        format!(
-            "{foreign} is not of the trust domain {}",
-            issuer.ceiling.trust_domain
-        ),
-        "",
-    ))
 }
 
 fn aborted(policy: &str, reason: AbortReason) -> Denial {

@@ -115,3 +115,6 @@ fn findings(findings: &[Finding]) -> String {
 
 /// What is left of the time a request may take, for a wait on the gate that must end before it.
 pub(crate) const ANSWER_MARGIN: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests;

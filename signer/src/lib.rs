@@ -20,6 +20,8 @@ pub mod csr;
 pub mod metrics;
 pub mod service;
 pub mod serving;
+#[cfg(test)]
+mod testing;
 
 pub use app::{App, Bound, Plumbing};
 pub use config::SignerConfig;

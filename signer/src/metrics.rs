@@ -4,13 +4,14 @@
 //! therefore plain counters here: the names on the page stay those that dashboards already ask for.
 
 mod expiry;
+mod labels;
 mod queue;
+mod registration;
 
 use std::sync::Arc;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::{Family, MetricConstructor};
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -19,114 +20,12 @@ use sealwright_policy_wasm::PolicyHost;
 use sealwright_runtime::metrics::PlainCounter;
 use tokio::time::Instant;
 
+use expiry::Expiries;
 pub use expiry::IssuerExpiry;
-use expiry::{Expiries, ExpiryCollector};
-
-/// A part of one request whose time is measured.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Stage {
-    /// Checking the credentials.
-    Authenticate,
-    /// Reading the message.
-    Body,
-    /// Parsing the CSR and verifying its own signature.
-    Csr,
-    /// The native ceiling and the policies.
-    Authorize,
-    /// Building and linting the bytes to be signed.
-    Prepare,
-    /// Recorded, signed and verified by the gate.
-    Gate,
-    /// From the headers to the answer.
-    Total,
-}
-
-impl Stage {
-    const ALL: [Self; 7] = [
-        Self::Authenticate,
-        Self::Body,
-        Self::Csr,
-        Self::Authorize,
-        Self::Prepare,
-        Self::Gate,
-        Self::Total,
-    ];
-}
-
-/// Why a TLS handshake came to nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum HandshakeFailure {
-    /// Not finished before the deadline.
-    Timeout,
-    /// Refused by TLS: version, certificate, or plain nonsense.
-    Tls,
-    /// The connection broke.
-    Io,
-}
-
-/// Why a connection was closed before its handshake.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
-pub enum Refused {
-    /// As many connections as allowed are open.
-    Limit,
-    /// There is no serving certificate yet.
-    NoCertificate,
-}
-
-/// Label `error` of `citadel_server_csr_sign_err_count`, in Istio's words.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct SignError {
-    error: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct StageLabel {
-    stage: Stage,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct HandshakeLabel {
-    reason: HandshakeFailure,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct RefusedLabel {
-    reason: Refused,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct VerdictLabel {
-    policy: String,
-    verdict: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct CodeLabel {
-    method: &'static str,
-    code: &'static str,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct IssuerLabel {
-    issuer: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct ResultLabel {
-    result: &'static str,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct LatencyBuckets;
-
-impl MetricConstructor<Histogram> for LatencyBuckets {
-    fn new_metric(&self) -> Histogram {
-        Histogram::new([
-            0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
-            5.0, 10.0,
-        ])
-    }
-}
+use labels::{
+    CodeLabel, IssuerLabel, LatencyBuckets, ReasonLabel, ResultLabel, SignError, StageLabel, VerdictLabel,
+};
+pub use labels::{HandshakeFailure, Refused, Stage};
 
 /// The front's metrics: a handle that is cheap to clone.
 #[derive(Clone, Debug)]
@@ -141,8 +40,8 @@ pub struct Metrics {
     requests: Family<CodeLabel, Counter>,
     verdicts: Family<VerdictLabel, Counter>,
     plaintext: Counter,
-    handshake_failures: Family<HandshakeLabel, Counter>,
-    refused: Family<RefusedLabel, Counter>,
+    handshake_failures: Family<ReasonLabel, Counter>,
+    refused: Family<ReasonLabel, Counter>,
     connections: Gauge,
     buffered_bytes: Gauge,
     clamped: Family<IssuerLabel, Counter>,
@@ -175,115 +74,6 @@ impl Metrics {
         metrics.register_own(registry);
         metrics.create_known_labels();
         metrics
-    }
-
-    fn register_istio(&self, registry: &mut Registry, clock: SharedClock) {
-        let counters = [
-            (
-                "citadel_server_csr_count",
-                "Certificate requests received",
-                &self.csr_count,
-            ),
-            (
-                "citadel_server_authentication_failure_count",
-                "Requests whose caller could not be authenticated",
-                &self.authentication_failure_count,
-            ),
-            (
-                "citadel_server_success_cert_issuance_count",
-                "Certificates issued",
-                &self.success_count,
-            ),
-        ];
-        for (name, help, counter) in counters {
-            registry.register(name, help, counter.clone());
-        }
-        registry.register(
-            "citadel_server_csr_sign_err_count",
-            "Requests that were authenticated and not signed, by kind of error",
-            self.sign_err_count.clone(),
-        );
-        registry.register_collector(Box::new(ExpiryCollector::new(Arc::clone(&self.expiries), clock)));
-    }
-
-    fn register_own(&self, registry: &mut Registry) {
-        registry.register(
-            "sealwright_request_stage_seconds",
-            "Time spent in each part of a certificate request",
-            self.stages.clone(),
-        );
-        registry.register(
-            "sealwright_requests",
-            "Certificate requests answered, by gRPC status",
-            self.requests.clone(),
-        );
-        registry.register(
-            "sealwright_policy_verdicts",
-            "Verdicts, by policy",
-            self.verdicts.clone(),
-        );
-        registry.register(
-            "sealwright_plaintext_connections",
-            "Connections closed because they did not begin with a TLS handshake",
-            self.plaintext.clone(),
-        );
-        registry.register(
-            "sealwright_tls_handshake_failures",
-            "TLS handshakes that failed",
-            self.handshake_failures.clone(),
-        );
-        registry.register(
-            "sealwright_connections_refused",
-            "Connections closed before their handshake",
-            self.refused.clone(),
-        );
-        registry.register(
-            "sealwright_connections",
-            "Open connections, handshakes included",
-            self.connections.clone(),
-        );
-        registry.register(
-            "sealwright_buffered_bytes",
-            "Bytes of requests held in memory, as counted against their bound",
-            self.buffered_bytes.clone(),
-        );
-        registry.register(
-            "sealwright_lifetime_clamped",
-            "Leaves whose life was cut below half of what was asked, by the issuer's end",
-            self.clamped.clone(),
-        );
-        registry.register(
-            "sealwright_denials_unrecorded",
-            "Denials that the gate could not record, and that were answered as unavailable",
-            self.unrecorded_denials.clone(),
-        );
-        registry.register(
-            "sealwright_reloads",
-            "Reloads of issuers and trust",
-            self.reloads.clone(),
-        );
-    }
-
-    fn create_known_labels(&self) {
-        for stage in Stage::ALL {
-            drop(self.stages.get_or_create(&StageLabel { stage }));
-        }
-        for error in ["CSR_ERROR", "TTL_ERROR", "CERT_GEN_ERROR", "CA_NOT_READY"] {
-            drop(self.sign_err_count.get_or_create(&SignError { error }));
-        }
-        for reason in [
-            HandshakeFailure::Timeout,
-            HandshakeFailure::Tls,
-            HandshakeFailure::Io,
-        ] {
-            drop(self.handshake_failures.get_or_create(&HandshakeLabel { reason }));
-        }
-        for reason in [Refused::Limit, Refused::NoCertificate] {
-            drop(self.refused.get_or_create(&RefusedLabel { reason }));
-        }
-        for result in ["ok", "error"] {
-            drop(self.reloads.get_or_create(&ResultLabel { result }));
-        }
     }
 
     /// Shows how many decisions wait for a policy thread.
@@ -332,13 +122,19 @@ impl Metrics {
     /// A handshake failed.
     pub fn handshake_failed(&self, reason: HandshakeFailure) {
         self.handshake_failures
-            .get_or_create(&HandshakeLabel { reason })
+            .get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            })
             .inc();
     }
 
     /// A connection was closed before its handshake.
     pub fn connection_refused(&self, reason: Refused) {
-        self.refused.get_or_create(&RefusedLabel { reason }).inc();
+        self.refused
+            .get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            })
+            .inc();
     }
 
     /// The gauge of open connections.
@@ -376,7 +172,9 @@ impl Metrics {
     /// Measures a stage until the returned value is dropped, so that a cancelled request counts.
     pub fn time(&self, stage: Stage) -> StageTimer {
         StageTimer {
-            histogram: self.stages.get_or_create_owned(&StageLabel { stage }),
+            histogram: self.stages.get_or_create_owned(&StageLabel {
+                stage: stage.as_str(),
+            }),
             start: Instant::now(),
         }
     }

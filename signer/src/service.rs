@@ -12,6 +12,8 @@ mod order;
 mod response;
 mod sampler;
 mod status;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
@@ -30,6 +32,8 @@ pub use context::{Admitted, RequestContext, RequestId};
 pub use order::{CertificateOrder, OrderError};
 pub(crate) use status::chain;
 pub use status::{IMPERSONATION_REFUSED, RequestError, UNAUTHENTICATED};
+#[cfg(test)]
+pub(crate) use testing::{test_context, test_order};
 
 /// Answers certificate requests. Clones share everything.
 #[derive(Clone, Debug)]

@@ -22,7 +22,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const STREAM_WINDOW_BYTES: u32 = 64 << 10;
 const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
 /// Room for the largest tokens, and not for much more.
-const MAX_HEADER_BYTES: u32 = 64 << 10;
+const MAX_HEADER_BYTES: u32 = 32 << 10;
 /// Messages of health and reflection are names.
 const MAX_SMALL_MESSAGE_BYTES: usize = 64 << 10;
 

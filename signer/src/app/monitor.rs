@@ -1,4 +1,5 @@
-//! Whether signing works: a look at the gate every two seconds, and at once when it comes or goes.
+//! Whether signing works: a look at the gate every two seconds, more often while it does not, and at
+//! once when it comes or goes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,9 +15,11 @@ use sealwright_runtime::readiness::{Condition, Readiness};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::LOOK;
 use crate::catalog::SharedCatalog;
 
+/// The least time between two looks at a gate that works, and at one that does not.
+const LOOK: Duration = Duration::from_secs(2);
+const LOOK_WHILE_AWAY: Duration = Duration::from_millis(250);
 const ANSWER: Duration = Duration::from_secs(2);
 /// An issuer with less than this part of its life left is warned about.
 const WARN_DIVISOR: u32 = 5;
@@ -60,29 +63,34 @@ impl Monitor {
         let mut connection = self.gate.state();
         loop {
             connection.mark_unchanged();
-            self.look().await;
+            let pause = if self.look().await { LOOK } else { LOOK_WHILE_AWAY };
             tokio::select! {
-                () = tokio::time::sleep(LOOK) => {}
+                () = tokio::time::sleep(pause) => {}
                 Ok(()) = connection.changed() => {}
             }
         }
     }
 
-    async fn look(&mut self) {
+    /// Whether the gate can sign.
+    async fn look(&mut self) -> bool {
         self.look_at_issuers();
-        match self.gate.status(Instant::now() + ANSWER).await {
+        let against = match self.gate.status(Instant::now() + ANSWER).await {
             Ok(status) => {
-                match self.against(&status) {
-                    None => self.gate_condition.ready(),
-                    Some(reason) => self.gate_condition.not_ready(reason),
-                }
+                let against = self.against(&status);
                 *self.page.write() = status.metrics;
+                against
             }
             Err(error) => {
-                self.gate_condition.not_ready(Chain(&error).to_string());
                 self.page.write().clear();
+                Some(Chain(&error).to_string())
             }
+        };
+        let works = against.is_none();
+        match against {
+            None => self.gate_condition.ready(),
+            Some(reason) => self.gate_condition.not_ready(reason),
         }
+        works
     }
 
     /// What of the gate's answer speaks against signing.

@@ -46,6 +46,12 @@ impl Grant {
         })
     }
 
+    /// A grant without a decision, for the tests of what comes after one.
+    #[cfg(test)]
+    pub(crate) fn for_test(parts: GrantParts) -> Self {
+        Self(parts)
+    }
+
     /// Spends the grant.
     pub(crate) fn into_parts(self) -> GrantParts {
         self.0

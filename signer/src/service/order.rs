@@ -25,6 +25,7 @@ pub struct CertificateOrder {
     csr: Vec<u8>,
     requested_seconds: u64,
     cert_signer: String,
+    impersonated: Option<String>,
     claims: BTreeMap<String, String>,
     metadata: String,
     context: RequestContext,
@@ -69,6 +70,11 @@ impl CertificateOrder {
         &self.cert_signer
     }
 
+    /// The identity that the caller wants to act for; unverified.
+    pub fn impersonated(&self) -> Option<&str> {
+        self.impersonated.as_deref()
+    }
+
     /// Request metadata that nobody has verified.
     pub fn claims(&self) -> &BTreeMap<String, String> {
         &self.claims
@@ -84,6 +90,19 @@ impl CertificateOrder {
         &self.context
     }
 
+    #[cfg(test)]
+    pub(super) fn of(requested_seconds: u64, context: RequestContext) -> Self {
+        Self {
+            csr: Vec::new(),
+            requested_seconds,
+            cert_signer: String::new(),
+            impersonated: None,
+            claims: BTreeMap::new(),
+            metadata: String::new(),
+            context,
+        }
+    }
+
     fn new(
         csr: Vec<u8>,
         seconds: i64,
@@ -92,11 +111,7 @@ impl CertificateOrder {
     ) -> Result<Self, RequestError> {
         let requested_seconds =
             u64::try_from(seconds).map_err(|_negative| OrderError::NegativeLifetime { seconds })?;
-        if let Some(identity) = metadata.and_then(impersonated) {
-            return Err(RequestError::Impersonation {
-                identity: identity.to_owned(),
-            });
-        }
+        let impersonated = metadata.and_then(impersonated).map(str::to_owned);
         let cert_signer = metadata.map_or(Ok(String::new()), cert_signer)?;
         let (mut claims, metadata) = metadata.map_or_else(|| Ok(Default::default()), claims)?;
         if let Some(cluster) = &context.claimed_cluster {
@@ -108,6 +123,7 @@ impl CertificateOrder {
             csr,
             requested_seconds,
             cert_signer,
+            impersonated,
             claims,
             metadata,
             context,
@@ -165,20 +181,23 @@ fn cert_signer(metadata: &Struct) -> Result<String, OrderError> {
 /// Every member but the known ones as text, and the whole as canonical JSON.
 fn claims(metadata: &Struct) -> Result<(BTreeMap<String, String>, String), OrderError> {
     let json = json_object(metadata)?;
-    let canonical =
-        serde_json_canonicalizer::to_string(&json).map_err(|_error| OrderError::MetadataNotJson)?;
-    if canonical.len() > MAX_METADATA_BYTES {
+    let text = canonical(&json)?;
+    if text.len() > MAX_METADATA_BYTES {
         return Err(OrderError::MetadataTooLarge);
     }
     let claims = json
         .into_iter()
         .filter(|(name, _)| name != CERT_SIGNER && name != IMPERSONATED_IDENTITY)
         .map(|(name, value)| match value {
-            serde_json::Value::String(text) => (name, text),
-            other => (name, other.to_string()),
+            serde_json::Value::String(text) => Ok((name, text)),
+            other => Ok((name, canonical(&other)?)),
         })
-        .collect();
-    Ok((claims, canonical))
+        .collect::<Result<_, OrderError>>()?;
+    Ok((claims, text))
+}
+
+fn canonical<T: serde::Serialize>(value: &T) -> Result<String, OrderError> {
+    serde_json_canonicalizer::to_string(value).map_err(|_error| OrderError::MetadataNotJson)
 }
 
 /// Depth is bounded by the decoder that made the message.

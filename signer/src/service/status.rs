@@ -40,12 +40,6 @@ pub enum RequestError {
     /// The request came around the admission layer.
     #[error("the request was not admitted")]
     NotAdmitted,
-    /// There is no trusted node account that may act for others.
-    #[error("acting for {identity:?} is not allowed: no node accounts are trusted")]
-    Impersonation {
-        /// As it was asked for; unverified.
-        identity: String,
-    },
     /// A message above the limit, by its frame header.
     #[error("a message of {bytes} bytes is above the limit of {limit}")]
     MessageTooLarge {
@@ -85,7 +79,6 @@ impl RequestError {
     pub fn to_status(&self, id: &RequestId) -> Status {
         match self {
             Self::Unauthenticated(_) | Self::NotAdmitted => Status::unauthenticated(UNAUTHENTICATED),
-            Self::Impersonation { .. } => Status::unauthenticated(IMPERSONATION_REFUSED),
             Self::MessageTooLarge { .. } => Status::resource_exhausted(self.to_string()),
             Self::MessageMalformed => Status::invalid_argument(self.to_string()),
             Self::Overloaded => overloaded(&self.to_string(), None),
@@ -103,6 +96,7 @@ impl RequestError {
         match self {
             Self::Order(OrderError::NegativeLifetime { .. }) => Some("TTL_ERROR"),
             Self::Order(_) | Self::Csr(_) => Some("CSR_ERROR"),
+            Self::Authorization(AuthorizationError::Impersonation(_)) => None,
             Self::Authorization(AuthorizationError::LifetimeTooLong { .. }) => Some("TTL_ERROR"),
             Self::Authorization(AuthorizationError::Gate(error)) | Self::Gate(error) => Some(match error {
                 ClientError::Unavailable { .. } => "CA_NOT_READY",
@@ -138,6 +132,7 @@ impl OrderError {
 
 fn authorization(error: &AuthorizationError, id: &RequestId) -> Status {
     match error {
+        AuthorizationError::Impersonation(_) => Status::unauthenticated(IMPERSONATION_REFUSED),
         AuthorizationError::UnknownIssuer { .. } => invalid("metadata.CertSigner", &chain(error)),
         AuthorizationError::LifetimeTooLong { .. } => invalid("validity_duration", &chain(error)),
         AuthorizationError::Denied(denial) => denied(denial, id),

@@ -29,7 +29,7 @@ fn every_error_has_its_code() {
     let rows: Vec<(RequestError, bool, Code, Option<&str>)> = vec![
         (RequestError::NotAdmitted, false, Code::Unauthenticated, None),
         (
-            RequestError::Impersonation { identity: message() },
+            AuthorizationError::Impersonation(denial().into()).into(),
             false,
             Code::Unauthenticated,
             None,
@@ -84,7 +84,7 @@ fn every_error_has_its_code() {
             Some("CERT_GEN_ERROR"),
         ),
         (
-            AuthorizationError::Denied(denial()).into(),
+            AuthorizationError::Denied(denial().into()).into(),
             true,
             Code::PermissionDenied,
             Some("CERT_GEN_ERROR"),
@@ -157,9 +157,7 @@ fn every_error_has_its_code() {
 
 #[test]
 fn the_unauthenticated_learn_two_fixed_texts() {
-    let refused = RequestError::Impersonation {
-        identity: "spiffe://cluster.local/ns/secret/sa/name".to_owned(),
-    };
+    let refused = RequestError::from(AuthorizationError::Impersonation(denial().into()));
     let statuses = [
         (RequestError::NotAdmitted.to_status(&id()), UNAUTHENTICATED),
         (refused.to_status(&id()), IMPERSONATION_REFUSED),
@@ -173,7 +171,7 @@ fn the_unauthenticated_learn_two_fixed_texts() {
 #[test]
 fn a_denial_says_what_and_why() {
     let id = id();
-    let status = RequestError::from(AuthorizationError::Denied(denial())).to_status(&id);
+    let status = RequestError::from(AuthorizationError::Denied(denial().into())).to_status(&id);
     let details = status.get_error_details();
     let info = details.error_info().unwrap();
     assert_eq!(
@@ -244,7 +242,7 @@ fn long_texts_are_cut_on_a_character() {
         message: "é".repeat(4096),
         ..denial()
     };
-    let status = RequestError::from(AuthorizationError::Denied(long)).to_status(&id());
+    let status = RequestError::from(AuthorizationError::Denied(long.into())).to_status(&id());
     assert!(status.message().len() < 2 * MAX_TEXT_BYTES);
     assert!(status.details().len() < 4096);
 }

@@ -1,0 +1,115 @@
+//! The parts of the front, each made from its section of the configuration.
+
+use std::sync::Arc;
+
+use sealwright_gate::client::GateClient;
+use sealwright_identity::{SharedClock, TrustBundle};
+use sealwright_policy_wasm::{Engine, EngineSettings, HostConfig, PolicyHost};
+use sealwright_runtime::tls::{ClientRoots, ServerIdentity, server_config};
+
+use super::BuildError;
+use crate::acceptor::ServerTls;
+use crate::authn::Authenticators;
+use crate::authz::Authorizer;
+use crate::ca::{CertificateAuthority, Gate};
+use crate::catalog::{Catalog, CatalogConfig, SharedCatalog};
+use crate::config::{PolicyHostConfig, ServerConfig, SignerConfig};
+use crate::csr::CsrVerifier;
+use crate::metrics::Metrics;
+use crate::service::{CertificateService, Steps};
+
+/// Instance slots beyond one for each policy thread, for instances on their way out.
+const SPARE_SLOTS: u32 = 8;
+
+pub(super) fn policy_host(config: &PolicyHostConfig) -> Result<PolicyHost, BuildError> {
+    let threads = match config.threads {
+        0 => HostConfig::default().threads,
+        threads => threads,
+    };
+    let slots = u32::try_from(threads)
+        .unwrap_or(u32::MAX)
+        .saturating_add(SPARE_SLOTS);
+    let engine = Engine::new(EngineSettings {
+        slots,
+        epoch_deadline: config.epoch_deadline.get(),
+        ..EngineSettings::default()
+    })?;
+    let queue = config.queue;
+    Ok(PolicyHost::start(engine, HostConfig { threads, queue })?)
+}
+
+/// Compiling takes seconds of CPU: not on an async worker.
+pub(super) async fn load(
+    config: &CatalogConfig,
+    engine: &Engine,
+    clock: &SharedClock,
+) -> Result<Catalog, BuildError> {
+    let (config, engine, now) = (config.clone(), engine.clone(), clock.now());
+    let loaded = tokio::task::spawn_blocking(move || Catalog::load(&config, &engine, now, None));
+    Ok(loaded.await.map_err(|_cut_off| BuildError::Interrupted)??)
+}
+
+pub(super) fn check_authenticator_names(
+    config: &SignerConfig,
+    authenticators: &Authenticators,
+) -> Result<(), BuildError> {
+    for issuer in &config.issuers {
+        for name in &issuer.authenticators {
+            if !authenticators.names().any(|known| known == name) {
+                return Err(BuildError::UnknownAuthenticator {
+                    issuer: issuer.name.clone(),
+                    authenticator: name.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn client_roots(bundle: &TrustBundle) -> Result<ClientRoots, BuildError> {
+    let roots = bundle.roots().iter().map(Vec::as_slice);
+    Ok(ClientRoots::new(roots)?)
+}
+
+pub(super) fn server_tls(
+    config: &ServerConfig,
+    roots: &ClientRoots,
+    clock: &SharedClock,
+) -> Result<ServerTls, BuildError> {
+    let identity = ServerIdentity::new();
+    let clients = Arc::new(roots.clone());
+    let config = server_config(config.tls.min_version, &identity, clients, &[b"h2"], clock)?;
+    Ok(ServerTls {
+        config: Arc::new(config),
+        identity,
+    })
+}
+
+pub(super) fn certificate_service(
+    config: &SignerConfig,
+    catalog: &SharedCatalog,
+    policies: &PolicyHost,
+    client: GateClient,
+    clock: &SharedClock,
+    metrics: &Metrics,
+) -> CertificateService {
+    let gate = Gate::new(client, metrics.clone());
+    CertificateService::new(Steps {
+        csr: CsrVerifier::new(config.server.max_csr_bytes, metrics.clone()),
+        authorizer: Authorizer::new(
+            catalog.clone(),
+            policies.clone(),
+            gate.clone(),
+            Arc::clone(clock),
+            metrics.clone(),
+        ),
+        issuer: CertificateAuthority::new(Arc::clone(clock), metrics.clone()),
+        gate,
+        metrics: metrics.clone(),
+    })
+}
+
+/// A handshake is some milliseconds of CPU: more at once than this only makes each slower.
+pub(super) fn handshakes() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from) * 32
+}

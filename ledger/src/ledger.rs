@@ -289,7 +289,16 @@ impl Ledger {
 
     async fn append_draft(&self, draft: Draft) -> Result<Appended, Error> {
         let (reply, answer) = oneshot::channel();
-        self.send(Command::Append { draft, reply })?;
+        let settles = draft.kind.settles();
+        let command = Command::Append { draft, reply };
+        if settles {
+            // What was signed must not be turned away at the last step. There are no more of these than open
+            // decisions, so the wait for a place is short.
+            let sent = self.shared.commands.send(command).await;
+            sent.map_err(|_| Error::Stopped)?;
+        } else {
+            self.send(command)?;
+        }
         answer.await.map_err(|_| Error::Stopped)?
     }
 

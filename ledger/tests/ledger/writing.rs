@@ -413,3 +413,40 @@ async fn a_ledger_that_changed_under_the_writer_ends_it() {
     assert_eq!(ledger.reader().list(&Filter::default()).await.unwrap().len(), 1);
     assert!(!verify(&home.path()).await.is_sound());
 }
+
+#[tokio::test]
+async fn a_full_queue_turns_decisions_away_and_never_a_certificate() {
+    let home = Home::new();
+    let ledger = home.open_with(LedgerConfig { queue: 4, ..config() }).await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..40 {
+        let ledger = ledger.clone();
+        tasks.spawn(async move {
+            let entry = decision(number);
+            (ledger.append(&entry).await, entry)
+        });
+    }
+    let (decided, away): (Vec<_>, Vec<_>) = tasks
+        .join_all()
+        .await
+        .into_iter()
+        .partition(|(result, _)| result.is_ok());
+    assert!(!away.is_empty() && decided.len() >= 4);
+    assert!(
+        away.iter()
+            .all(|(result, _)| matches!(result, Err(Error::Overloaded { limit: 4 })))
+    );
+    let mut tasks = tokio::task::JoinSet::new();
+    for (appended, entry) in decided {
+        let ledger = ledger.clone();
+        tasks.spawn(async move {
+            ledger
+                .complete(&certificate(appended.unwrap().sequence, &entry))
+                .await
+                .unwrap()
+        });
+    }
+    tasks.join_all().await;
+    ledger.close().await;
+    assert!(verify(&home.path()).await.is_sound());
+}

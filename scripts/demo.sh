@@ -41,7 +41,7 @@ openssl x509 -in "$demo/web/cert-chain.pem" -noout -ext subjectAltName,keyUsage,
 openssl verify -x509_strict -CAfile "$demo/web/root-cert.pem" -untrusted "$demo/web/cert-chain.pem" "$demo/web/cert-chain.pem"
 
 step "the decision record, written before the key signed: $home/gate/ledger.db"
-"$sealwright" log show --home "$home" --serial "$serial"
+"$sealwright" log show --home "$home" "$serial"
 
 step "renew: the certificate just issued is the credential now"
 "$sealwright" issue --server "$grpc" --ca-file "$bundle" --cert "$demo/web/cert-chain.pem" --key "$demo/web/key.pem" --out "$demo/web"

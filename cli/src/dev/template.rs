@@ -60,6 +60,7 @@ name = "baseline"
 module = "policies/baseline.wasm"
 [policies.settings]
 trust_domains = ["cluster.local"]
+excluded_namespaces = ["kube-system"]
 
 [gate]
 home = "gate"

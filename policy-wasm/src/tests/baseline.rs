@@ -18,6 +18,7 @@ fn full() -> Value {
     json!({
         "trust_domains": ["elsewhere", "cluster.local"],
         "namespaces": ["kube-*", "sh*p"],
+        "excluded_namespaces": ["*-system"],
         "service_accounts": ["cart"],
         "auth_sources": ["jwt"],
         "key_types": ["p256", "ed25519"],
@@ -49,7 +50,7 @@ fn absent_lists_do_not_restrict() {
 fn denies_by_the_first_rule_that_does_not_fit() {
     type Change = fn(&mut PolicyInput);
     let identity: fn(&mut PolicyInput, &str) = |input, id| input.caller.identities = vec![id.to_owned()];
-    let cases: [(&str, &str, Change); 12] = [
+    let cases: [(&str, &str, Change); 13] = [
         ("AUTH_SOURCE_NOT_ALLOWED", "caller.source", |input| {
             input.caller.source = "client-certificate".to_owned();
         }),
@@ -67,6 +68,9 @@ fn denies_by_the_first_rule_that_does_not_fit() {
         }),
         ("NAMESPACE_NOT_ALLOWED", "caller.identities[0]", |input| {
             input.caller.identities = vec!["spiffe://cluster.local/ns/kube/sa/cart".to_owned()];
+        }),
+        ("NAMESPACE_EXCLUDED", "caller.identities[0]", |input| {
+            input.caller.identities = vec!["spiffe://cluster.local/ns/kube-system/sa/cart".to_owned()];
         }),
         ("SERVICE_ACCOUNT_NOT_ALLOWED", "caller.identities[0]", |input| {
             input.caller.identities = vec!["spiffe://cluster.local/ns/shop/sa/car".to_owned()];

@@ -1,8 +1,9 @@
 //! The stock policy: who may have a certificate at all, and for how long.
 //!
-//! Every list in the settings is a list of what is allowed; an absent list
-//! does not restrict. `trust_domains` must be given, because a policy that
-//! restricts nothing is better not configured by accident.
+//! Every list in the settings but `excluded_namespaces` is a list of what is
+//! allowed; an absent list does not restrict. `trust_domains` must be given,
+//! because a policy that restricts nothing is better not configured by
+//! accident.
 
 mod pattern;
 mod settings;
@@ -92,6 +93,17 @@ fn refusal_of(settings: &Settings, index: usize, identity: &str) -> Option<Verdi
         return refuse(
             "NAMESPACE_NOT_ALLOWED",
             format!("the namespace {:?} is not served", name.namespace),
+        );
+    }
+    if settings
+        .excluded_namespaces
+        .iter()
+        .flatten()
+        .any(|pattern| matches(pattern, name.namespace))
+    {
+        return refuse(
+            "NAMESPACE_EXCLUDED",
+            format!("the namespace {:?} is excluded", name.namespace),
         );
     }
     if !allowed(&settings.service_accounts, name.service_account, matches) {

@@ -13,6 +13,9 @@ pub(crate) struct Settings {
     /// Patterns of namespaces.
     #[serde(default)]
     pub(crate) namespaces: Option<Vec<String>>,
+    /// Patterns of namespaces that are not served, whatever `namespaces` says.
+    #[serde(default)]
+    pub(crate) excluded_namespaces: Option<Vec<String>>,
     /// Patterns of service accounts.
     #[serde(default)]
     pub(crate) service_accounts: Option<Vec<String>>,
@@ -65,6 +68,7 @@ impl Settings {
         };
         empty("trust_domains", Some(&self.trust_domains));
         empty("namespaces", self.namespaces.as_deref());
+        empty("excluded_namespaces", self.excluded_namespaces.as_deref());
         empty("service_accounts", self.service_accounts.as_deref());
         empty("auth_sources", self.auth_sources.as_deref());
         empty("key_types", self.key_types.as_deref());

@@ -195,3 +195,6 @@ impl PolicyHostConfig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

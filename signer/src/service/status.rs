@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use sealwright_gate::client::ClientError;
 use sealwright_proto::gate::Denial;
+use sealwright_runtime::Chain;
 use sealwright_x509::csr::CsrError;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
@@ -222,14 +223,7 @@ fn internal(id: &RequestId) -> Status {
 
 /// The error with its causes on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        next = cause.source();
-    }
-    text
+    Chain(error).to_string()
 }
 
 fn bounded(text: &str) -> String {

@@ -105,6 +105,9 @@ pub(crate) struct GateStart {
     /// Print the checks that need the gate's environment, and end.
     #[arg(long, hide = true, conflicts_with = "supervisor")]
     pub(crate) check: bool,
+    /// With --check: a signer runs, so no login is made.
+    #[arg(long, hide = true, requires = "check")]
+    pub(crate) held: bool,
 }
 
 /// `sealwright log`.

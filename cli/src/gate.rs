@@ -2,7 +2,8 @@
 
 use std::{io::Write, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
 
-use sealwright_gate::server::{GateError, ServerConfig, StreamSource, main_loop};
+use sealwright_gate::server::{GateError, Home, ServerConfig, StreamSource, main_loop};
+use sealwright_hsm::softhsm::{Restoration, TokenFolder};
 use sealwright_identity::SystemClock;
 use sealwright_runtime::{Chain, process, telemetry};
 
@@ -16,7 +17,9 @@ use crate::{
 pub(crate) fn run(args: &GateArgs) -> Result<ExitCode, Failure> {
     match (&args.command, &args.start) {
         (Some(GateCommand::ResetPin(at)), _) => reset_pin(&settings::load(&at.config, &[])?),
-        (None, Some(start)) if start.check => check::in_gate(&settings::load(&start.config, &[])?),
+        (None, Some(start)) if start.check => {
+            check::in_gate(&settings::load(&start.config, &[])?, start.held)
+        }
         (None, Some(start)) => serve(start),
         (None, None) => Err(Failure::text(Class::Usage, "gate needs --config FILE")),
     }
@@ -48,16 +51,36 @@ fn start_gate(start: &GateStart, source: StreamSource) -> Result<ExitCode, Failu
             "gate.socket: a gate that stands alone needs one; name it, or use `sealwright serve`",
         ));
     }
+    restore_softhsm(&loaded);
     let config = ServerConfig {
         file: loaded.settings.gate_file(),
         clock: Arc::new(SystemClock),
     };
     match main_loop(config, source) {
         Ok(()) => Ok(ExitCode::SUCCESS),
-        Err(error) => {
-            tracing::error!(error = %Chain(&error), "the gate ends");
-            Err(Failure::new(class(&error), error))
+        // The gate has said it in the log.
+        Err(error) => Err(Failure::new(class(&error), error)),
+    }
+}
+
+/// SoftHSM rewrites a token's file at each login, in place: a kill in the midst destroys it. What is
+/// destroyed is put back from the copy that was kept when the token was made.
+fn restore_softhsm(loaded: &settings::Loaded) {
+    // Another gate's login would look like a destroyed file: only with the home is it ours to judge.
+    let Ok(_held) = Home::try_lock(&loaded.settings.gate.home) else {
+        return;
+    };
+    match TokenFolder::from_environment().map(|folder| folder.restore_if_destroyed()) {
+        Some(Ok(Restoration::PutBack(files))) => {
+            tracing::warn!(
+                ?files,
+                "SoftHSM's files were destroyed, and were put back from their copy"
+            );
         }
+        Some(Err(error)) => {
+            tracing::warn!(error = %Chain(&error), "SoftHSM's files could not be compared with their copy");
+        }
+        Some(Ok(_)) | None => {}
     }
 }
 

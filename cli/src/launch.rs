@@ -160,7 +160,7 @@ fn plan(launch: Launch, loaded: &Loaded, boundary: &Boundary) -> Result<Plan, Fa
 }
 
 /// Variables that go over the configuration file, for the gate as for everyone.
-fn overrides() -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> {
+pub(crate) fn overrides() -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> {
     let prefix = format!("{ENV_PREFIX}__");
     std::env::vars_os().filter(move |(name, _)| name.to_str().is_some_and(|name| name.starts_with(&prefix)))
 }

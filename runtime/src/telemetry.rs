@@ -43,7 +43,7 @@ pub enum LogFormat {
 /// When `level` is not a filter.
 pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
     let filter = EnvFilter::builder()
-        .parse(&config.level)
+        .parse(with_quiet(&config.level))
         .map_err(|source| TelemetryError::Level {
             level: config.level.clone(),
             source,
@@ -64,6 +64,17 @@ pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
         registry.with(layer.flatten_event(true)).try_init()
     };
     Ok(())
+}
+
+/// Libraries that log errors where nothing is wrong, such as for each mechanism of a token that
+/// they have no name for. Silent unless the filter names them.
+const NOISY: [&str; 1] = ["cryptoki"];
+
+fn with_quiet(level: &str) -> String {
+    let unnamed = NOISY.iter().filter(|target| !level.contains(*target));
+    unnamed.fold(level.to_owned(), |filter, target| {
+        format!("{filter},{target}=off")
+    })
 }
 
 /// Why logging could not start.

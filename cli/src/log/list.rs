@@ -1,9 +1,13 @@
 //! `log list`.
 
-use std::{io::Write, process::ExitCode};
+use std::{
+    collections::VecDeque,
+    io::{ErrorKind, Write},
+    process::ExitCode,
+};
 
 use sealwright_identity::{Clock, HumanDuration, SystemClock, Timestamp};
-use sealwright_ledger::{Filter, Row};
+use sealwright_ledger::{Filter, LedgerReader, ReadError, Row};
 
 use crate::{
     args::ListArgs,
@@ -21,31 +25,58 @@ pub(super) async fn run(args: &ListArgs, output: Output) -> Result<ExitCode, Fai
         limit: args.limit,
     };
     match (output, args.limit) {
-        // However many there are, never all of them in memory.
         (Output::Json, None) => {
-            let print = |row: Row| {
-                let mut out = std::io::stdout().lock();
-                serde_json::to_writer(&mut out, &row)?;
-                writeln!(out)
-            };
-            match reader.list_all(&filter, print).await {
-                Err(sealwright_ledger::ReadError::Output(error))
-                    if error.kind() == std::io::ErrorKind::BrokenPipe => {}
+            let each = |row: Row| print(&row);
+            match reader.list_all(&filter, each).await {
+                // Who reads has enough.
+                Err(ReadError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
                 listed => listed.map_err(super::failure)?,
             }
         }
-        (Output::Json, Some(_)) => {
-            for row in reader.list(&filter).await.map_err(super::failure)? {
+        (Output::Json, Some(limit)) => {
+            for row in newest(&reader, &filter, limit).await? {
                 output::json(&row)?;
             }
         }
-        (Output::Table, _) => {
-            let rows = reader.list(&filter).await.map_err(super::failure)?;
+        (Output::Table, limit) => {
+            let rows = newest(&reader, &filter, limit.unwrap_or(ONE_ANSWER)).await?;
             let header = ["recorded", "outcome", "identity", "serial", "policies"];
             output::table(&header, rows.iter().map(cells))?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Rows that the reader gives in one answer.
+const ONE_ANSWER: u32 = 10_000;
+
+/// The newest rows, oldest first, also more than one answer holds.
+async fn newest(reader: &LedgerReader, filter: &Filter, limit: u32) -> Result<Vec<Row>, Failure> {
+    if limit <= ONE_ANSWER {
+        let filter = Filter {
+            limit: Some(limit),
+            ..filter.clone()
+        };
+        return reader.list(&filter).await.map_err(super::failure);
+    }
+    let most = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut rows = VecDeque::new();
+    let keep = |row| {
+        if rows.len() == most {
+            rows.pop_front();
+        }
+        rows.push_back(row);
+        Ok(())
+    };
+    reader.list_all(filter, keep).await.map_err(super::failure)?;
+    Ok(rows.into())
+}
+
+/// However many there are, never all of them in memory.
+fn print(row: &Row) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    serde_json::to_writer(&mut out, row)?;
+    writeln!(out)
 }
 
 fn cells(row: &Row) -> Vec<String> {

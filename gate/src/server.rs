@@ -37,7 +37,7 @@ mod recorded;
 mod refused;
 mod signed;
 mod start;
-pub mod watchdog;
+mod watchdog;
 
 use std::future::Future;
 use std::os::unix::net::UnixStream;
@@ -54,6 +54,7 @@ pub use self::keys::{KeysError, KeysFailure};
 pub use self::lifecycle::run;
 pub use self::listener::ListenError;
 pub use self::start::StartError;
+use self::watchdog::Watchdog;
 use crate::config::{GateFile, TokenSection};
 
 /// Threads of the gate's runtime: parsing and verifying; signatures have their own.
@@ -98,7 +99,8 @@ pub fn token_config(section: &TokenSection) -> Result<sealwright_hsm::TokenConfi
 
 /// Runs a gate in a runtime of its own until its stream ends or a signal stops it.
 ///
-/// Heeds SIGTERM and, unless it was started by a supervisor, SIGINT; SIGHUP reloads.
+/// Heeds SIGTERM and, unless it was started by a supervisor, SIGINT; SIGHUP reloads. Once
+/// it returns, the watchdog gives the process five seconds to end, one after a fault.
 pub fn main_loop(config: ServerConfig, source: StreamSource) -> Result<(), GateError> {
     let threads = std::thread::available_parallelism().map_or(WORKERS, usize::from);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -108,6 +110,10 @@ pub fn main_loop(config: ServerConfig, source: StreamSource) -> Result<(), GateE
         .build()
         .map_err(GateError::Runtime)?;
     let supervised = matches!(source, StreamSource::Inherited(_));
+    let watchdog = {
+        let _in_runtime = runtime.enter();
+        Watchdog::start().map_err(GateError::Runtime)?
+    };
     let result = runtime.block_on(async {
         let signals = if supervised {
             Signals::install_supervised()
@@ -117,6 +123,7 @@ pub fn main_loop(config: ServerConfig, source: StreamSource) -> Result<(), GateE
         let commands = heed(signals.map_err(GateError::Runtime)?, supervised);
         run(config, source, commands).await
     });
+    watchdog.end(result.is_err());
     // A call into the module may hang on one of its threads for ever.
     runtime.shutdown_timeout(Duration::from_millis(200));
     result

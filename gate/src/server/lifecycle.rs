@@ -20,7 +20,6 @@ use super::keys::{self, Keys, KeysConfig, KeysError, Ring};
 use super::listener::Listener;
 use super::metrics::Metrics;
 use super::start::{self, Facts};
-use super::watchdog::Watchdog;
 use super::{Command, ServerConfig, StreamSource, never, within};
 use crate::config::GateConfig;
 use crate::issuers::Issuers;
@@ -51,13 +50,11 @@ pub async fn run(
     source: StreamSource,
     commands: mpsc::Receiver<Command>,
 ) -> Result<(), GateError> {
-    let watchdog = Watchdog::start().map_err(GateError::Runtime)?;
     let result = live(config, source, commands).await;
     match &result {
         Ok(()) => info!("the gate ends"),
         Err(error) => error!(error = %Chain(error), "the gate ends"),
     }
-    watchdog.end();
     result
 }
 

@@ -6,7 +6,7 @@
 //! for an orderly exit, and the supervisor starts another.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
@@ -15,32 +15,48 @@ use tokio::task::JoinHandle;
 const BEAT: Duration = Duration::from_millis(500);
 
 /// How long the runtime may show nothing.
-pub const RUNTIME_STALL: Duration = Duration::from_secs(20);
+const RUNTIME_STALL: Duration = Duration::from_secs(20);
 
-/// How long an orderly end may take.
-pub const EXIT_STALL: Duration = Duration::from_secs(10);
+/// How long the process may take to end once the gate has.
+const EXIT_STALL: Duration = Duration::from_secs(5);
 
-#[derive(Debug, Default)]
+/// How long when it ended for a fault: a hung module waits for nobody.
+const FAULT_STALL: Duration = Duration::from_secs(1);
+
+/// Stands for "not ending" among the milliseconds that an end may take.
+const LIVING: u64 = u64::MAX;
+
+#[derive(Debug)]
 struct Signs {
     beats: AtomicU64,
-    ending: AtomicBool,
+    /// Milliseconds that are left to end in.
+    ending: AtomicU64,
 }
 
-/// Keeps the heart beating; dropped, it leaves the thread to its duty.
+impl Default for Signs {
+    fn default() -> Self {
+        Self {
+            beats: AtomicU64::new(0),
+            ending: AtomicU64::new(LIVING),
+        }
+    }
+}
+
+/// Keeps the heart beating until [`Watchdog::end`].
 #[derive(Debug)]
-pub struct Watchdog {
+pub(super) struct Watchdog {
     signs: Arc<Signs>,
     heart: JoinHandle<()>,
 }
 
 impl Watchdog {
     /// Starts the thread, and the task it watches, in the current runtime.
-    pub fn start() -> std::io::Result<Self> {
+    pub(super) fn start() -> std::io::Result<Self> {
         let signs = Arc::new(Signs::default());
         let watched = Arc::clone(&signs);
         std::thread::Builder::new()
             .name("watchdog".into())
-            .spawn(move || watch(&watched, RUNTIME_STALL, EXIT_STALL, BEAT, |why| abort(why)))?;
+            .spawn(move || watch(&watched, RUNTIME_STALL, BEAT, |why| abort(why)))?;
         let beating = Arc::clone(&signs);
         let heart = tokio::spawn(async move {
             loop {
@@ -51,35 +67,26 @@ impl Watchdog {
         Ok(Self { signs, heart })
     }
 
-    /// From now on the process has [`EXIT_STALL`] to end.
-    pub fn end(&self) {
-        self.signs.ending.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.end();
+    /// From now on the process has a few seconds to end; one, after a fault.
+    pub(super) fn end(self, fault: bool) {
+        let limit = if fault { FAULT_STALL } else { EXIT_STALL };
+        let limit = u64::try_from(limit.as_millis()).unwrap_or(0);
+        self.signs.ending.store(limit, Ordering::Relaxed);
         self.heart.abort();
     }
 }
 
 /// Returns (after `act`) when the watched party showed no life for too long.
-fn watch(
-    signs: &Signs,
-    runtime_stall: Duration,
-    exit_stall: Duration,
-    beat: Duration,
-    act: impl Fn(&'static str),
-) {
+fn watch(signs: &Signs, runtime_stall: Duration, beat: Duration, act: impl Fn(&'static str)) {
     let mut seen = signs.beats.load(Ordering::Relaxed);
     let mut silent = Duration::ZERO;
     let mut ending = Duration::ZERO;
     loop {
         std::thread::sleep(beat);
-        if signs.ending.load(Ordering::Relaxed) {
+        let limit = signs.ending.load(Ordering::Relaxed);
+        if limit != LIVING {
             ending += beat;
-            if ending >= exit_stall {
+            if ending >= Duration::from_millis(limit) {
                 return act("the gate could not end in time");
             }
             continue;
@@ -97,7 +104,7 @@ fn watch(
 }
 
 /// Ends the process at once: no destructor, no exit handler of the module runs.
-pub fn abort(why: &'static str) -> ! {
+fn abort(why: &'static str) -> ! {
     tracing::error!(why, "the gate aborts itself");
     std::process::abort();
 }
@@ -111,7 +118,7 @@ mod tests {
     fn verdict(signs: &Signs) -> &'static str {
         let said = RefCell::new("");
         let instant = Duration::from_nanos(1);
-        watch(signs, instant, instant, instant, |why| *said.borrow_mut() = why);
+        watch(signs, instant, instant, |why| *said.borrow_mut() = why);
         said.into_inner()
     }
 
@@ -119,7 +126,7 @@ mod tests {
     fn silence_and_a_slow_end_are_both_fatal() {
         let signs = Signs::default();
         assert_eq!(verdict(&signs), "the gate's runtime stands still");
-        signs.ending.store(true, Ordering::Relaxed);
+        signs.ending.store(0, Ordering::Relaxed);
         assert_eq!(verdict(&signs), "the gate could not end in time");
     }
 }

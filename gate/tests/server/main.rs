@@ -1,0 +1,20 @@
+//! The whole gate on a real SoftHSM token: the honest path, a front that was taken over,
+//! and what the gate does when its surroundings fail.
+//!
+//! Each test runs in a process of its own (see [`world::alone`]).
+
+#![allow(
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests"
+)]
+
+mod der;
+mod honest;
+mod hostile;
+mod surroundings;
+mod world;

@@ -3,8 +3,6 @@
 //! The component comes from source by `policy-wasm/guests/build.sh`; none is committed. A binary
 //! built without it says so when `dev` needs it.
 
-#![expect(clippy::print_stdout, reason = "a build script talks to cargo so")]
-
 use std::{env, fs, path::PathBuf};
 
 fn main() {

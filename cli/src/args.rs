@@ -33,11 +33,14 @@ pub(crate) enum Command {
     /// Run the gate alone, behind the named socket of its configuration; or reset a refused PIN.
     Gate(GateArgs),
     /// Test every precondition of a start, with the fix for each that fails.
+    #[command(after_help = text::CHECK)]
     Check(At),
     /// Get a certificate from a signer, as a workload does.
     Issue(IssueArgs),
     /// Read the issuance log, whether the signer runs or not.
     Log(LogArgs),
+    /// Measure a signer under load: a running one, or one of its own.
+    Bench(BenchArgs),
 }
 
 /// A configuration file.
@@ -80,7 +83,7 @@ pub(crate) struct FrontArgs {
 
 /// `sealwright gate`.
 #[derive(Debug, Args)]
-#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+#[command(after_help = text::GATE, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct GateArgs {
     #[command(subcommand)]
     pub(crate) command: Option<GateCommand>,
@@ -143,6 +146,7 @@ pub(crate) struct Where {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = text::LIST)]
 pub(crate) struct ListArgs {
     #[command(flatten)]
     pub(crate) place: Where,
@@ -164,6 +168,7 @@ pub(crate) struct ListArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = text::SHOW)]
 pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) place: Where,
@@ -173,6 +178,7 @@ pub(crate) struct ShowArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = text::VERIFY)]
 pub(crate) struct VerifyArgs {
     #[command(flatten)]
     pub(crate) place: WhereOrExport,
@@ -194,6 +200,7 @@ pub(crate) struct WhereOrExport {
 }
 
 #[derive(Debug, Args)]
+#[command(after_help = text::EXPORT)]
 pub(crate) struct ExportArgs {
     #[command(flatten)]
     pub(crate) place: Where,
@@ -244,6 +251,9 @@ pub(crate) struct DevStart {
     /// Component of the baseline policy, instead of the one built in.
     #[arg(long, value_name = "FILE", env = "SEALWRIGHT_BASELINE_POLICY")]
     pub(crate) policy: Option<PathBuf>,
+    /// Process that this one does not outlive.
+    #[arg(long, hide = true)]
+    pub(crate) parent: Option<u32>,
 }
 
 /// Kinds of CA keys that `dev` makes.
@@ -260,6 +270,15 @@ impl Algorithm {
             Self::P256 => KeyType::P256,
             Self::P384 => KeyType::P384,
             Self::Rsa3072 => KeyType::Rsa(3072),
+        }
+    }
+
+    /// As on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::P256 => "p256",
+            Self::P384 => "p384",
+            Self::Rsa3072 => "rsa3072",
         }
     }
 }
@@ -340,6 +359,53 @@ pub(crate) enum LeafKey {
     P256,
     P384,
     Rsa2048,
+}
+
+/// `sealwright bench`.
+#[derive(Debug, Args)]
+#[command(after_help = text::BENCH)]
+pub(crate) struct BenchArgs {
+    /// A running signer [default: start one for the measurement].
+    #[arg(long, value_name = "HOST:PORT", requires_all = ["ca_file", "token_file"])]
+    pub(crate) server: Option<String>,
+    /// PEM roots that the signer's own certificate is verified with.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) ca_file: Option<PathBuf>,
+    /// File of a service-account token.
+    #[arg(long, value_name = "FILE", requires = "server")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// Requests in flight.
+    #[arg(long, value_name = "N", default_value_t = 16)]
+    pub(crate) in_flight: usize,
+    /// Connections that they share.
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    pub(crate) connections: usize,
+    /// How long to measure, after a second to warm up.
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    pub(crate) duration: HumanDuration,
+    /// Kind of the workloads' keys.
+    #[arg(long, value_enum, value_name = "TYPE", default_value = "p256")]
+    pub(crate) key_type: LeafKey,
+    /// Kind of the CA's keys, of an own signer.
+    #[arg(
+        long,
+        value_enum,
+        value_name = "ALGORITHM",
+        default_value = "p256",
+        conflicts_with = "server"
+    )]
+    pub(crate) algorithm: Algorithm,
+    /// PKCS#11 module of an own signer [default: SoftHSM].
+    #[arg(long, value_name = "FILE", env = "SEALWRIGHT_PKCS11_MODULE")]
+    pub(crate) pkcs11_module: Option<PathBuf>,
+    /// Program that measures the token alone (tests/bin/csign.rs), for the ratio.
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with = "server",
+        env = "SEALWRIGHT_CSIGN"
+    )]
+    pub(crate) csign: Option<PathBuf>,
 }
 
 #[cfg(test)]

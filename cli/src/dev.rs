@@ -1,7 +1,7 @@
 //! `sealwright dev`: one command to a running signer.
 
 pub(crate) mod home;
-mod jwt;
+pub(crate) mod jwt;
 mod policy;
 pub(crate) mod provision;
 mod template;
@@ -13,12 +13,12 @@ use std::{
     process::ExitCode,
 };
 
-use sealwright_runtime::supervisor::Bound;
+use sealwright_runtime::{process, supervisor::Bound};
 use serde::Serialize;
 
 use crate::{
     args::{DevArgs, DevCommand, DevStart},
-    failure::{Class, Failure},
+    failure::{Class, Failure, OrFail},
     launch::{self, Launch},
     output,
 };
@@ -32,6 +32,9 @@ pub(crate) fn run(args: DevArgs) -> Result<ExitCode, Failure> {
 }
 
 fn serve(start: &DevStart) -> Result<ExitCode, Failure> {
+    if let Some(parent) = start.parent {
+        process::die_with_parent(parent).or_fail(Class::Internal)?;
+    }
     let home = home::open_or_make(start)?;
     let config = home.config();
     let on_ready = move |bound: Bound| {

@@ -63,6 +63,7 @@ impl Failure {
         ExitCode::from(self.class.code())
     }
 
+    #[cfg(test)]
     pub(crate) fn class(&self) -> Class {
         self.class
     }

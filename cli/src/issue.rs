@@ -3,8 +3,8 @@
 //! The key is made here and never leaves. What the signer answers is verified before anything is
 //! written, and three files appear as one set or not at all.
 
-mod call;
-mod key;
+pub(crate) mod call;
+pub(crate) mod key;
 mod verify;
 mod write;
 

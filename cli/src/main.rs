@@ -4,6 +4,7 @@
 //! of failure it was ([`failure::Class`]).
 
 mod args;
+mod bench;
 mod check;
 mod dev;
 mod failure;
@@ -46,6 +47,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Gate(gate) => gate::run(&gate),
         Command::Check(at) => check::run(&at, cli.output.unwrap_or_default()),
         Command::Log(log) => log::run(&log, cli.output.unwrap_or_default()),
+        Command::Bench(bench) => bench::run(&bench, cli.output.unwrap_or_default()),
         Command::Issue(issue) => issue::run(&issue, cli.output.unwrap_or_default()),
     }
 }

@@ -51,3 +51,46 @@ Examples:
   sealwright log show --home ./home 5f2c9d…
   sealwright log verify --home ./home
   sealwright log export --home ./home --out log.jsonl && sealwright log verify --export log.jsonl";
+
+pub(crate) const GATE: &str = "\
+The gate alone listens on the named socket of its configuration (gate.socket), for the users that
+gate.peers lists. `serve` and `dev` start their own.
+
+Examples:
+  sealwright gate --config /etc/sealwright/gate.toml
+  sealwright gate reset-pin --config /etc/sealwright/gate.toml";
+
+pub(crate) const CHECK: &str = "\
+At most one login is made to test the PIN: none when the token reports wrong tries, when the marker of
+a refused PIN is there, or while a signer runs. Exit code: 0 when a start would work.
+
+Example:
+  sealwright check --config /etc/sealwright/sealwright.toml";
+
+pub(crate) const LIST: &str = "\
+Examples:
+  sealwright log list --home ./home --since 24h
+  sealwright log list --config sealwright.toml --identity spiffe://cluster.local/ns/default/sa/web";
+
+pub(crate) const SHOW: &str = "\
+Examples:
+  sealwright log show --home ./home 5bd7542507ababfdc0c24c254a665f479333d7a9
+  sealwright log show --home ./home '#12'";
+
+pub(crate) const VERIFY: &str = "\
+Needs neither token nor server. Exit code 6 when anything is damaged.
+
+Examples:
+  sealwright log verify --home ./home
+  sealwright log verify --export log.jsonl";
+
+pub(crate) const EXPORT: &str = "\
+Examples:
+  sealwright log export --home ./home --out log.jsonl
+  sealwright log export --config sealwright.toml --since 24h | gzip > today.jsonl.gz";
+
+pub(crate) const BENCH: &str = "\
+Examples:
+  sealwright bench --in-flight 64 --duration 30s
+  sealwright bench --algorithm p384 --csign target/release/csign
+  sealwright bench --server localhost:15012 --ca-file roots.pem --token-file token";

@@ -205,7 +205,6 @@ fn fill(
     algorithm: Algorithm,
     component: &[u8],
 ) -> Result<(), Failure> {
-    let wrap = |error: Failure| error;
     for (folder, mode) in [("policies", 0o755), ("gate", 0o700), ("front", 0o700)] {
         files::make_folder(&made.path().join(folder), mode)?;
     }
@@ -221,7 +220,7 @@ fn fill(
     } else {
         format!("sealwright-{}", files::random_hex()?)
     };
-    provision_in_child(made, module, &label, algorithm, softhsm).map_err(wrap)?;
+    provision_in_child(made, module, &label, algorithm, softhsm)?;
     if softhsm {
         // The tokens move with the folder; the file that names them is written for their new place.
         let file = template::softhsm_conf(&home.tokens());
@@ -275,7 +274,7 @@ fn provision_in_child(
     ))
 }
 
-fn find_module(named: Option<&Path>) -> Result<PathBuf, Failure> {
+pub(crate) fn find_module(named: Option<&Path>) -> Result<PathBuf, Failure> {
     if let Some(module) = named {
         return module
             .canonicalize()

@@ -60,17 +60,17 @@ fn key_id(point: &[u8]) -> String {
 }
 
 /// What a token says.
-pub(super) struct Claims<'a> {
-    pub(super) namespace: &'a str,
-    pub(super) service_account: &'a str,
-    pub(super) audience: &'a str,
+pub(crate) struct Claims<'a> {
+    pub(crate) namespace: &'a str,
+    pub(crate) service_account: &'a str,
+    pub(crate) audience: &'a str,
     /// Seconds; negative for a token that has expired.
-    pub(super) ttl: i64,
-    pub(super) now: Timestamp,
+    pub(crate) ttl: i64,
+    pub(crate) now: Timestamp,
 }
 
 /// A token in the form of Kubernetes' bound service-account tokens.
-pub(super) fn token(home: &Home, claims: &Claims<'_>) -> Result<String, Failure> {
+pub(crate) fn token(home: &Home, claims: &Claims<'_>) -> Result<String, Failure> {
     let path = home.jwt_key();
     let doing = || {
         format!(

@@ -23,7 +23,7 @@ pub(super) fn baseline(named: Option<&Path>) -> Result<Vec<u8>, Failure> {
         return Ok(component.to_vec());
     }
     let program = files::own_program()?;
-    let folder = program.parent().unwrap_or(Path::new("/"));
+    let folder = program.parent().unwrap_or_else(|| Path::new("/"));
     let beside = ["baseline.wasm", "../share/sealwright/baseline.wasm"];
     let found = beside
         .iter()

@@ -2,7 +2,6 @@
 
 use std::{ffi::OsString, path::Path, process::ExitCode, time::Duration};
 
-use clap::ValueEnum;
 use sealwright_hsm::{
     KeyHandle, Metrics, Pin, PinSource, PoolConfig, SessionPool, Signable, Token, TokenConfig, TokenSelector,
     provision, softhsm::TokenFolder,
@@ -28,9 +27,6 @@ const SIGN_DEADLINE: Duration = Duration::from_secs(30);
 
 /// The child's command line.
 pub(super) fn arguments(home: &Path, module: &Path, label: &str, algorithm: Algorithm) -> Vec<OsString> {
-    let algorithm = algorithm
-        .to_possible_value()
-        .map(|value| value.get_name().to_owned());
     vec![
         "dev-provision".into(),
         "--home".into(),
@@ -40,7 +36,7 @@ pub(super) fn arguments(home: &Path, module: &Path, label: &str, algorithm: Algo
         "--label".into(),
         label.into(),
         "--algorithm".into(),
-        algorithm.unwrap_or_default().into(),
+        algorithm.name().into(),
     ]
 }
 

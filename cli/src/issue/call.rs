@@ -45,6 +45,35 @@ impl Credentials {
             token,
         })
     }
+
+    /// A token from a file.
+    pub(crate) fn bearer(roots: &Path, token: &Path) -> Result<Self, Failure> {
+        Self::with_token(roots, read_token(token)?)
+    }
+
+    /// A token that is at hand.
+    pub(crate) fn with_token(roots: &Path, token: Zeroizing<String>) -> Result<Self, Failure> {
+        Ok(Self {
+            roots: read(roots)?,
+            identity: None,
+            token: Some(token),
+        })
+    }
+
+    /// The message with the token, if there is one, and a deadline.
+    pub(crate) fn authorize<T>(&self, message: T) -> Result<Request<T>, Failure> {
+        let mut request = Request::new(message);
+        request.set_timeout(CALL_TIMEOUT);
+        if let Some(token) = &self.token {
+            let value = Zeroizing::new(format!("Bearer {}", token.as_str()));
+            let mut value: MetadataValue<_> = value
+                .parse()
+                .or_fail_doing(Class::Input, "the token holds characters that no token has")?;
+            value.set_sensitive(true);
+            request.metadata_mut().insert("authorization", value);
+        }
+        Ok(request)
+    }
 }
 
 /// Asks for a certificate. The answer: leaf, intermediates, and last the root bundle, all PEM.
@@ -57,16 +86,7 @@ pub(crate) async fn create_certificate(args: &IssueArgs, csr: &str) -> Result<Ve
         validity_duration: lifetime,
         metadata: None,
     };
-    let mut request = Request::new(message);
-    request.set_timeout(CALL_TIMEOUT);
-    if let Some(token) = &credentials.token {
-        let value = Zeroizing::new(format!("Bearer {}", token.as_str()));
-        let mut value: MetadataValue<_> = value
-            .parse()
-            .or_fail_doing(Class::Input, "the token holds characters that no token has")?;
-        value.set_sensitive(true);
-        request.metadata_mut().insert("authorization", value);
-    }
+    let request = credentials.authorize(message)?;
     let answer = IstioCertificateServiceClient::new(channel)
         .create_certificate(request)
         .await;
@@ -75,7 +95,7 @@ pub(crate) async fn create_certificate(args: &IssueArgs, csr: &str) -> Result<Ve
         .map_err(|status| refusal(&status))
 }
 
-async fn connect(server: &str, credentials: &Credentials) -> Result<Channel, Failure> {
+pub(crate) async fn connect(server: &str, credentials: &Credentials) -> Result<Channel, Failure> {
     let malformed = || Failure::text(Class::Usage, format!("--server {server:?} is not HOST:PORT"));
     let (host, port) = server.rsplit_once(':').ok_or_else(malformed)?;
     port.parse::<u16>().map_err(|_| malformed())?;
@@ -128,7 +148,7 @@ pub(crate) fn refusal(status: &Status) -> Failure {
 }
 
 /// The code's name in the protocol.
-fn code_name(code: Code) -> &'static str {
+pub(crate) fn code_name(code: Code) -> &'static str {
     match code {
         Code::Ok => "OK",
         Code::Cancelled => "CANCELLED",

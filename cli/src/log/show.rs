@@ -20,10 +20,10 @@ pub(super) async fn run(args: &ShowArgs, output: Output) -> Result<ExitCode, Fai
     let reader = super::open(&args.place).await?;
     let record = reader.record(&selector).await.map_err(super::failure)?;
     let mut json = record.to_json();
-    if let (Body::Decision(decision), Value::Object(fields)) = (&record.body, &mut json) {
-        if let Some(readable) = evidence::readable(&decision.evidence) {
-            fields.insert("evidence".to_owned(), readable);
-        }
+    if let (Body::Decision(decision), Value::Object(fields)) = (&record.body, &mut json)
+        && let Some(readable) = evidence::readable(&decision.evidence)
+    {
+        fields.insert("evidence".to_owned(), readable);
     }
     match output {
         Output::Json => output::json(&json)?,

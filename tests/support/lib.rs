@@ -16,11 +16,13 @@
 pub mod client;
 pub mod command;
 pub mod csr;
+pub mod home;
 pub mod jwt;
 pub mod signer;
 
 pub use client::{Client, Metadata};
 pub use command::{Outcome, run};
 pub use csr::Csr;
+pub use home::{Home, Serving};
 pub use jwt::Forge;
 pub use signer::{Signer, shared};

@@ -10,7 +10,7 @@ use sealwright_runtime::{
     readiness::Readiness,
     signals::{Request, Signals},
     supervisor::{
-        Bound, FromFront,
+        ALIVE_INTERVAL, Bound, FromFront,
         control::{Link, News},
     },
     telemetry,
@@ -87,6 +87,7 @@ async fn serve(settings: &Settings, link: Link) -> Result<(), Failure> {
 
     let link = Arc::new(link);
     tokio::spawn(report_readiness(Arc::clone(&link), readiness.clone()));
+    tokio::spawn(report_alive(Arc::clone(&link)));
     let stop = async move {
         tokio::select! {
             () = heed(&mut signals, &reloader) => {}
@@ -149,6 +150,16 @@ async fn report_readiness(link: Arc<Link>, readiness: Readiness) {
             }
         }
         reasons = changes.changed().await;
+    }
+}
+
+/// As long as this runtime runs its tasks, the supervisor hears of it.
+async fn report_alive(link: Arc<Link>) {
+    loop {
+        tokio::time::sleep(ALIVE_INTERVAL).await;
+        if link.tell(&FromFront::Alive).await.is_err() {
+            return;
+        }
     }
 }
 

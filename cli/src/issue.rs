@@ -4,6 +4,7 @@
 //! written, and three files appear as one set or not at all.
 
 pub(crate) mod call;
+mod handshake;
 pub(crate) mod key;
 mod verify;
 mod write;

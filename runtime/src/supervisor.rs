@@ -20,7 +20,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use tokio::process::Command;
+use tokio::{process::Command, time::Instant};
 use tracing::{error, info, warn};
 
 use self::{
@@ -34,6 +34,13 @@ pub const EXIT_STATE: i32 = 7;
 
 /// The exit code of a configuration that cannot work.
 pub const EXIT_CONFIG: i32 = 2;
+
+/// How often a front says that it is not hung.
+pub const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
+
+/// A front that said nothing for this long is hung: it is killed and started again. The gate has a
+/// watchdog of its own.
+const FRONT_SILENCE: Duration = Duration::from_secs(60);
 
 /// What the supervisor tells the front.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -59,6 +66,8 @@ pub enum ToFront {
 pub enum FromFront {
     /// It listens.
     Bound(Bound),
+    /// It is not hung: said every [`ALIVE_INTERVAL`].
+    Alive,
     /// Its readiness changed; no reasons: signing works.
     Readiness {
         /// Against.
@@ -122,6 +131,8 @@ struct Supervisor {
     stream: Option<OwnedFd>,
     bound: Option<Bound>,
     was_ready: bool,
+    /// When a front that says nothing counts as hung.
+    silence: Option<Instant>,
     gate_starts: u64,
 }
 
@@ -135,6 +146,7 @@ impl Supervisor {
             stream: None,
             bound: None,
             was_ready: false,
+            silence: None,
             gate_starts: 0,
         }
     }
@@ -168,6 +180,11 @@ impl Supervisor {
                     Event::Due => self.start_front()?,
                 },
                 message = control::receive(self.control.as_ref()) => self.heard(message).await,
+                () = until(self.silence) => {
+                    error!("the front is hung, killing it");
+                    self.silence = None;
+                    self.front.kill();
+                }
             }
         }
     }
@@ -220,7 +237,9 @@ impl Supervisor {
     }
 
     async fn heard(&mut self, message: Result<Option<FromFront>, ControlError>) {
+        self.silence = Some(Instant::now() + FRONT_SILENCE);
         match message {
+            Ok(Some(FromFront::Alive)) => {}
             Ok(Some(FromFront::Bound(bound))) => {
                 info!(grpc = %bound.grpc, http = %bound.http, "the front listens");
                 self.bound = Some(bound);
@@ -242,6 +261,8 @@ impl Supervisor {
             Err(error) => {
                 warn!(error = %crate::Chain(&error), "the front's control socket failed");
                 self.control = None;
+                // Without it a front gets no gate: it is of no use, and a new one is.
+                self.front.kill();
             }
         }
     }
@@ -271,6 +292,7 @@ impl Supervisor {
 
     fn front_ended(&mut self, ended: &Ended) -> Option<i32> {
         self.control = None;
+        self.silence = None;
         error!(how = %ended, "the front ended");
         if self.bound.is_none() {
             // It never listened: a second try would end the same way.
@@ -299,6 +321,13 @@ impl Supervisor {
         self.stream = None;
         self.gate.ask_to_end();
         self.gate.finish(self.plan.drain).await;
+    }
+}
+
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,14 +1,14 @@
 //! The token: module, PIN, mechanisms, keys. Runs in the gate's environment.
 
-use std::time::Duration;
+use std::{os::unix::fs::PermissionsExt, time::Duration};
 
 use sealwright_gate::{
     issuers::{Issuer, Issuers},
     server::token_config,
 };
 use sealwright_hsm::{
-    Inspection, KeySelector, LoginAdvice, Metrics, Pkcs11Uri, PoolConfig, SessionPool, Token, TokenConfig,
-    inspect,
+    Inspection, KeySelector, LoginAdvice, Metrics, PinSource, Pkcs11Uri, PoolConfig, SessionPool, Token,
+    TokenConfig, inspect,
 };
 use sealwright_identity::{Clock, KeyType, SystemClock};
 use sealwright_runtime::Chain;
@@ -66,7 +66,7 @@ fn may_login(config: &TokenConfig, inspection: &Inspection) -> Result<(), Item> 
             "log in once with a tool of the token's vendor, which resets its count of wrong PINs",
         ),
         _ => match &config.pin {
-            sealwright_hsm::PinSource::File(_) => Ok(()),
+            PinSource::File(_) => Ok(()),
             _ => Err(Item::warning(
                 "PIN",
                 "not tried: it is read once, from a descriptor or a prompt",
@@ -92,10 +92,27 @@ fn login(loaded: &Loaded, config: &TokenConfig, issuers: &[&std::sync::Arc<Issue
         Err(error) if error.is_pin() => return vec![Item::refused("PIN", Chain(&error), fix)],
         Err(error) => return vec![Item::failed("PIN", Chain(&error), "see [gate.token]")],
     };
-    let mut items = vec![Item::good("PIN", "one login, accepted")];
+    let mut items = vec![accepted(config)];
     items.extend(issuers.iter().map(|issuer| issuer_key(&token, issuer)));
     items.push(health_key(token, gate.token.health_key.as_deref()));
     items
+}
+
+fn accepted(config: &TokenConfig) -> Item {
+    let open_to_others = match &config.pin {
+        PinSource::File(path) => std::fs::metadata(path)
+            .is_ok_and(|file| file.permissions().mode() & 0o077 != 0)
+            .then(|| path.display()),
+        _ => None,
+    };
+    match open_to_others {
+        Some(path) => Item::warning(
+            "PIN",
+            format!("accepted, but others may read {path}"),
+            "chmod 600",
+        ),
+        None => Item::good("PIN", "one login, accepted"),
+    }
 }
 
 fn selector(uri: &str) -> Result<KeySelector, String> {

@@ -1,10 +1,12 @@
 //! The call to the signer, and what its refusals mean.
 
-use std::{fs, path::Path, time::Duration};
+use std::{error::Error, fs, path::Path, time::Duration};
 
 use sealwright_proto::istio::{
     IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
 };
+use sealwright_runtime::Chain;
+use sealwright_x509::pem;
 use tonic::{
     Code, Request, Status,
     metadata::MetadataValue,
@@ -13,6 +15,7 @@ use tonic::{
 use tonic_types::StatusExt;
 use zeroize::Zeroizing;
 
+use super::handshake;
 use crate::{
     args::IssueArgs,
     failure::{Class, Failure, OrFail},
@@ -40,7 +43,7 @@ impl Credentials {
         };
         let token = args.token_file.as_deref().map(read_token).transpose()?;
         Ok(Self {
-            roots: read(&args.ca_file)?,
+            roots: read_roots(&args.ca_file)?,
             identity,
             token,
         })
@@ -54,10 +57,27 @@ impl Credentials {
     /// A token that is at hand.
     pub(crate) fn with_token(roots: &Path, token: Zeroizing<String>) -> Result<Self, Failure> {
         Ok(Self {
-            roots: read(roots)?,
+            roots: read_roots(roots)?,
             identity: None,
             token: Some(token),
         })
+    }
+
+    /// The refusal; where the connection just ended, whether the client certificate is why.
+    async fn refused_by(&self, server: &str, status: &Status) -> Failure {
+        let (Some(broken), Some((chain, key))) = (broken_connection(status), &self.identity) else {
+            return refusal(status);
+        };
+        let Ok(host) = host(server) else {
+            return broken;
+        };
+        match handshake::alert(server, host, &self.roots, chain, key).await {
+            Some(alert) => Failure::text(
+                Class::Authentication,
+                format!("UNAUTHENTICATED: the signer refused the client certificate: {alert}"),
+            ),
+            None => broken,
+        }
     }
 
     /// The message with the token, if there is one, and a deadline.
@@ -90,16 +110,14 @@ pub(crate) async fn create_certificate(args: &IssueArgs, csr: &str) -> Result<Ve
     let answer = IstioCertificateServiceClient::new(channel)
         .create_certificate(request)
         .await;
-    answer
-        .map(|answer| answer.into_inner().cert_chain)
-        .map_err(|status| refusal(&status))
+    match answer {
+        Ok(answer) => Ok(answer.into_inner().cert_chain),
+        Err(status) => Err(credentials.refused_by(&args.server, &status).await),
+    }
 }
 
 pub(crate) async fn connect(server: &str, credentials: &Credentials) -> Result<Channel, Failure> {
-    let malformed = || Failure::text(Class::Usage, format!("--server {server:?} is not HOST:PORT"));
-    let (host, port) = server.rsplit_once(':').ok_or_else(malformed)?;
-    port.parse::<u16>().map_err(|_| malformed())?;
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = host(server)?;
     let mut tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(&credentials.roots))
         .domain_name(host);
@@ -107,7 +125,7 @@ pub(crate) async fn connect(server: &str, credentials: &Credentials) -> Result<C
         tls = tls.identity(Identity::from_pem(chain, key));
     }
     let endpoint = Endpoint::from_shared(format!("https://{server}"))
-        .map_err(|_| malformed())?
+        .map_err(|_| malformed(server))?
         .connect_timeout(CONNECT_TIMEOUT)
         .timeout(CALL_TIMEOUT)
         .tls_config(tls)
@@ -118,8 +136,22 @@ pub(crate) async fn connect(server: &str, credentials: &Credentials) -> Result<C
         .or_fail_doing(Class::Unavailable, format!("UNAVAILABLE: cannot reach {server}"))
 }
 
+/// The host of `HOST:PORT`, without the brackets of an IPv6 address.
+fn host(server: &str) -> Result<&str, Failure> {
+    let (host, port) = server.rsplit_once(':').ok_or_else(|| malformed(server))?;
+    port.parse::<u16>().map_err(|_| malformed(server))?;
+    Ok(host.trim_start_matches('[').trim_end_matches(']'))
+}
+
+fn malformed(server: &str) -> Failure {
+    Failure::text(Class::Usage, format!("--server {server:?} is not HOST:PORT"))
+}
+
 /// A refusal with its code by name, the signer's words, and the class of its code.
 pub(crate) fn refusal(status: &Status) -> Failure {
+    if let Some(failure) = broken_connection(status) {
+        return failure;
+    }
     let class = match status.code() {
         Code::Unauthenticated => Class::Authentication,
         Code::PermissionDenied => Class::Denied,
@@ -129,22 +161,36 @@ pub(crate) fn refusal(status: &Status) -> Failure {
         Code::InvalidArgument | Code::OutOfRange | Code::FailedPrecondition => Class::Input,
         _ => Class::Internal,
     };
-    let mut text = format!("{}: {}", code_name(status.code()), status.message());
+    let message = status.message();
+    let mut text = format!("{}: {message}", code_name(status.code()));
     let details = status.get_error_details();
-    if let Some(info) = details.error_info() {
-        text.push_str(&format!(" ({})", info.reason));
+    let reason = details.error_info().map(|info| info.reason.as_str());
+    if let Some(reason) = reason.filter(|reason| !message.contains(reason)) {
+        text.push_str(&format!(" ({reason})"));
     }
-    for violation in details
-        .bad_request()
-        .map(|bad| &bad.field_violations[..])
-        .unwrap_or_default()
-    {
-        text.push_str(&format!("; {}: {}", violation.field, violation.description));
+    let violations = details.bad_request().map(|bad| &bad.field_violations[..]);
+    for violation in violations.unwrap_or_default() {
+        text.push_str(&format!("; {}", violation.field));
+        if !message.contains(&violation.description) {
+            text.push_str(&format!(": {}", violation.description));
+        }
     }
     if let Some(delay) = details.retry_info().and_then(|retry| retry.retry_delay) {
         text.push_str(&format!("; try again in {} ms", delay.as_millis()));
     }
     Failure::text(class, text)
+}
+
+/// No answer of the signer, but the end of the connection: tonic calls it UNKNOWN or CANCELLED.
+fn broken_connection(status: &Status) -> Option<Failure> {
+    let cause = status
+        .source()
+        .filter(|_| matches!(status.code(), Code::Unknown | Code::Cancelled))?;
+    let chain = Chain(cause);
+    Some(Failure::text(
+        Class::Unavailable,
+        format!("UNAVAILABLE: the connection ended: {chain}"),
+    ))
 }
 
 /// The code's name in the protocol.
@@ -172,6 +218,18 @@ pub(crate) fn code_name(code: Code) -> &'static str {
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).or_fail_doing(Class::Usage, format!("cannot read {}", path.display()))
+}
+
+fn read_roots(path: &Path) -> Result<Vec<u8>, Failure> {
+    let text = read(path)?;
+    let holds = || format!("{} holds no PEM certificates", path.display());
+    match pem::decode_all(pem::CERTIFICATE, &text)
+        .or_fail_doing(Class::Input, holds())?
+        .len()
+    {
+        0 => Err(Failure::text(Class::Input, holds())),
+        _ => Ok(text),
+    }
 }
 
 fn read_token(path: &Path) -> Result<Zeroizing<String>, Failure> {

@@ -132,6 +132,10 @@ impl Child {
         self.signal(Signal::TERM);
     }
 
+    pub(super) fn kill(&self) {
+        self.signal(Signal::KILL);
+    }
+
     pub(super) fn reload(&self) {
         self.signal(Signal::HUP);
     }

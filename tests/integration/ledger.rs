@@ -35,7 +35,11 @@ async fn one_changed_byte_in_any_row_is_found() {
     // One change for each row of each table, in the column that says most.
     let mut changes = Vec::new();
     for (table, key, change) in [
-        ("instance", "one", "genesis = CAST(substr(genesis, 1, 31) || X'7F' AS BLOB)"),
+        (
+            "instance",
+            "one",
+            "genesis = CAST(substr(genesis, 1, 31) || X'7F' AS BLOB)",
+        ),
         (
             "entries",
             "sequence",

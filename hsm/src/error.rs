@@ -68,7 +68,8 @@ pub enum Error {
         /// Why.
         refusal: Refusal,
     },
-    /// The marker says that this very PIN was refused before; none was tried.
+    /// The marker says that this very PIN was refused before, or that logins
+    /// with it were cut off; none was tried.
     #[error(
         "the token {token} refused this PIN before ({refusal}); it was not tried again: \
          correct the PIN source, or reset the PIN marker"

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::{
+    attempt::{Attempt, MAX_UNANSWERED},
     config::TokenConfig,
     error::Error,
     marker::{PinMarker, Refusal},
@@ -33,7 +34,7 @@ pub enum LoginAdvice {
     Once,
     /// No: the token's flags on the PIN are against it.
     TokenSays(PinState),
-    /// No: a PIN was refused before, and the marker is there.
+    /// No: a PIN was refused before, or may have been, and the marker is there.
     MarkerSays(Refusal),
 }
 
@@ -49,8 +50,12 @@ pub fn inspect(config: &TokenConfig, marker_dir: &Path) -> Result<Inspection, Er
         .map(ToString::to_string)
         .collect();
     mechanisms.sort();
-    let login = match (PinMarker::read(marker_dir)?, found.info.pin) {
-        (Some(marker), _) => LoginAdvice::MarkerSays(marker.refusal),
+    let refused = PinMarker::read(marker_dir)?.map(|marker| marker.refusal);
+    let cut_off = Attempt::read(marker_dir)?
+        .filter(|attempt| attempt.unanswered >= MAX_UNANSWERED)
+        .map(|_| Refusal::Unanswered);
+    let login = match (refused.or(cut_off), found.info.pin) {
+        (Some(refusal), _) => LoginAdvice::MarkerSays(refusal),
         (None, PinState::Usable) => LoginAdvice::Once,
         (None, state) => LoginAdvice::TokenSays(state),
     };

@@ -19,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod asn1;
+mod attempt;
 pub mod config;
 mod error;
 mod inspect;

@@ -5,7 +5,8 @@
 //! before anybody can try again: a slow keyed digest of the PIN and the token's
 //! serial number, with its random key in the same file. While the PIN source
 //! still holds that PIN, no login is tried; another PIN, another token or
-//! [`reset_pin_marker`] ends that.
+//! [`reset_pin_marker`] ends that. What happens when the process ends before
+//! it can write is the matter of [`crate::attempt`].
 
 use std::{
     fmt, fs,
@@ -16,13 +17,16 @@ use std::{
 };
 
 use aws_lc_rs::{constant_time, pbkdf2, rand};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use thiserror::Error;
 
-use crate::pin::Pin;
+use crate::{attempt, pin::Pin};
 
 /// The marker's name in the folder given.
 const FILE: &str = "pin-refused";
+
+/// Octets of the key, and of the digest.
+const OCTETS: usize = 32;
 
 /// Iterations of PBKDF2-HMAC-SHA256: the key lies beside the digest, so only
 /// work makes a short PIN hard to find for one who has got the file.
@@ -42,6 +46,9 @@ pub enum Refusal {
     Locked,
     /// The PIN must be changed first, or was never set.
     Expired,
+    /// Not known: the process ended before the token had answered, and the
+    /// token has counted wrong PINs, or it happened several times in a row.
+    Unanswered,
 }
 
 impl fmt::Display for Refusal {
@@ -50,6 +57,7 @@ impl fmt::Display for Refusal {
             Self::Incorrect => "incorrect",
             Self::Locked => "locked",
             Self::Expired => "expired or not set",
+            Self::Unanswered => "a login was cut off, so its answer is not known",
         })
     }
 }
@@ -58,12 +66,12 @@ impl fmt::Display for Refusal {
 #[derive(Debug, Error)]
 #[error("cannot use the PIN marker {}", path.display())]
 pub struct MarkerError {
-    path: PathBuf,
-    source: io::Error,
+    pub(crate) path: PathBuf,
+    pub(crate) source: io::Error,
 }
 
 /// What a marker says.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PinMarker {
     /// The token's serial number.
     pub serial: String,
@@ -79,57 +87,92 @@ impl PinMarker {
     /// # Errors
     /// It is there but cannot be read: nobody may assume then that it is not.
     pub fn read(folder: &Path) -> Result<Option<Self>, MarkerError> {
-        let path = folder.join(FILE);
-        let failed = |source| MarkerError {
-            path: path.clone(),
-            source,
-        };
-        match fs::read(&path) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map(Some)
-                .map_err(|error| failed(error.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(failed(error)),
-        }
+        read(&folder.join(FILE))
     }
 
-    /// True when this very PIN was refused by the token with this serial.
-    pub(crate) fn names(&self, serial: &str, pin: &Pin) -> bool {
-        let (Ok(key), Ok(digest)) = (hex::decode(&self.key), hex::decode(&self.digest)) else {
-            // A marker that cannot be read as such forbids every login.
-            return true;
-        };
-        let again = digest_of(&key, serial, pin);
-        self.serial == serial && constant_time::verify_slices_are_equal(&again, &digest).is_ok()
-    }
-
-    /// Writes down that `pin` was refused; durable on return.
-    pub(crate) fn write(folder: &Path, serial: &str, pin: &Pin, refusal: Refusal) -> Result<(), MarkerError> {
-        let path = folder.join(FILE);
-        let failed = |source| MarkerError {
-            path: path.clone(),
-            source,
-        };
-        let mut key = [0; 32];
-        rand::fill(&mut key).map_err(|_| failed(io::Error::other("no random bytes")))?;
-        let marker = Self {
+    /// A marker for a PIN and the token with this serial. Takes its time, so
+    /// it is made before the login that it may have to tell of.
+    pub(crate) fn new(serial: &str, pin: &Pin, refusal: Refusal) -> io::Result<Self> {
+        let mut key = [0; OCTETS];
+        rand::fill(&mut key).map_err(|_| io::Error::other("no random bytes"))?;
+        Ok(Self {
             serial: serial.to_owned(),
             refusal,
             key: hex::encode(key),
             digest: hex::encode(digest_of(&key, serial, pin)),
+        })
+    }
+
+    /// True when this very PIN was refused by the token with this serial.
+    pub(crate) fn names(&self, serial: &str, pin: &Pin) -> bool {
+        let (Some(key), Some(digest)) = (octets(&self.key), octets(&self.digest)) else {
+            // A marker that cannot be read as such forbids every login.
+            return true;
         };
-        let bytes = serde_json::to_vec(&marker).map_err(|error| failed(error.into()))?;
-        write_durably(folder, &path, &bytes).map_err(failed)
+        self.serial == serial
+            && constant_time::verify_slices_are_equal(&digest_of(&key, serial, pin), &digest).is_ok()
+    }
+
+    /// The same PIN, and what the token said of it.
+    pub(crate) fn refused(&self, refusal: Refusal) -> Self {
+        Self {
+            refusal,
+            ..self.clone()
+        }
+    }
+
+    /// Writes the marker into `folder`; durable on return.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), MarkerError> {
+        write(folder, FILE, self)
     }
 }
 
-/// Removes the marker, so that the next start tries the PIN again; the answer
-/// says whether there was one.
+/// The digest would let whoever reads a log try PINs at leisure.
+impl fmt::Debug for PinMarker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PinMarker")
+            .field("serial", &self.serial)
+            .field("refusal", &self.refusal)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Removes what is remembered of PINs in `folder`, so that the next start tries
+/// again; the answer says whether there was anything.
 ///
 /// # Errors
 /// The file system refuses.
 pub fn reset_pin_marker(folder: &Path) -> Result<bool, MarkerError> {
-    let path = folder.join(FILE);
+    let attempt = remove(folder, attempt::FILE)?;
+    Ok(remove(folder, FILE)? || attempt)
+}
+
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, MarkerError> {
+    let failed = |source| MarkerError {
+        path: path.to_owned(),
+        source,
+    };
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map(Some)
+            .map_err(|error| failed(error.into())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Whole or not at all, and durable.
+pub(crate) fn write<T: Serialize>(folder: &Path, name: &str, content: &T) -> Result<(), MarkerError> {
+    let path = folder.join(name);
+    serde_json::to_vec(content)
+        .map_err(io::Error::from)
+        .and_then(|bytes| write_durably(folder, &path, &bytes))
+        .map_err(|source| MarkerError { path, source })
+}
+
+/// Whether the file was there.
+pub(crate) fn remove(folder: &Path, name: &str) -> Result<bool, MarkerError> {
+    let path = folder.join(name);
     match fs::remove_file(&path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -137,11 +180,17 @@ pub fn reset_pin_marker(folder: &Path) -> Result<bool, MarkerError> {
     }
 }
 
-fn digest_of(key: &[u8], serial: &str, pin: &Pin) -> [u8; 32] {
+fn octets(text: &str) -> Option<[u8; OCTETS]> {
+    let mut octets = [0; OCTETS];
+    hex::decode_to_slice(text, &mut octets).ok()?;
+    Some(octets)
+}
+
+fn digest_of(key: &[u8], serial: &str, pin: &Pin) -> [u8; OCTETS] {
     let mut salt = b"sealwright/pin-marker/v1\0".to_vec();
     salt.extend_from_slice(key);
     salt.extend_from_slice(serial.as_bytes());
-    let mut digest = [0; 32];
+    let mut digest = [0; OCTETS];
     pbkdf2::derive(
         pbkdf2::PBKDF2_HMAC_SHA256,
         ITERATIONS,
@@ -177,7 +226,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         assert_eq!(PinMarker::read(folder.path()).unwrap(), None);
         let pin = Pin::new(b"1234".to_vec());
-        PinMarker::write(folder.path(), "serial", &pin, Refusal::Incorrect).unwrap();
+        let marker = PinMarker::new("serial", &pin, Refusal::Incorrect).unwrap();
+        marker.write(folder.path()).unwrap();
+        assert!(!format!("{marker:?}").contains(&marker.digest));
 
         let marker = PinMarker::read(folder.path()).unwrap().unwrap();
         assert!(marker.names("serial", &pin));
@@ -198,12 +249,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(FILE), b"{").unwrap();
         assert!(PinMarker::read(folder.path()).is_err());
-        fs::write(
-            folder.path().join(FILE),
-            br#"{"serial":"s","refusal":"locked","key":"zz","digest":""}"#,
-        )
-        .unwrap();
-        let marker = PinMarker::read(folder.path()).unwrap().unwrap();
-        assert!(marker.names("s", &Pin::new(b"1".to_vec())));
+        let key = "00".repeat(OCTETS);
+        for (key, digest) in [("zz", ""), (key.as_str(), ""), (&key, "00"), ("00", &key)] {
+            let text = format!(r#"{{"serial":"s","refusal":"locked","key":"{key}","digest":"{digest}"}}"#);
+            fs::write(folder.path().join(FILE), text).unwrap();
+            let marker = PinMarker::read(folder.path()).unwrap().unwrap();
+            assert!(marker.names("s", &Pin::new(b"1".to_vec())), "{key} {digest}");
+        }
     }
 }

@@ -9,7 +9,7 @@
 use std::{
     collections::HashMap,
     fmt,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -27,10 +27,11 @@ use parking_lot::Mutex;
 use sealwright_identity::Digest;
 
 use crate::{
+    attempt::Attempts,
     config::TokenConfig,
     error::Error,
     key::{self, KeyHandle, KeyPurpose, KeySelector, Resolved},
-    marker::{PinMarker, Refusal, reset_pin_marker},
+    marker::{MarkerError, Refusal},
     metrics::{Metrics, Repair},
     module::{CallError, Module, ModuleSession, SessionKind},
     operation::mechanism_for,
@@ -67,7 +68,7 @@ struct Shared {
     info: TokenInfo,
     mechanisms: Vec<MechanismType>,
     pin: Pin,
-    marker: PathBuf,
+    attempts: Attempts,
     purposes: Mutex<HashMap<Digest, KeyPurpose>>,
 }
 
@@ -97,13 +98,7 @@ impl Token {
             token: info.label.clone(),
             source,
         })?;
-        let marker = PinMarker::read(marker_dir)?;
-        if let Some(marker) = marker.as_ref().filter(|m| m.names(&info.serial, &pin)) {
-            return Err(Error::PinRemembered {
-                token: info.label,
-                refusal: marker.refusal,
-            });
-        }
+        let attempts = Attempts::open(marker_dir, &info, &pin)?;
         let mechanisms = slots::mechanisms(&module, slot)?;
         let anchor = module
             .open_session(slot, SessionKind::ReadOnly)
@@ -117,13 +112,10 @@ impl Token {
             info,
             mechanisms,
             pin,
-            marker: marker_dir.to_owned(),
+            attempts,
             purposes: Mutex::default(),
         }));
         token.first_login()?;
-        if marker.is_some() {
-            reset_pin_marker(marker_dir)?;
-        }
         Ok(token)
     }
 
@@ -282,40 +274,44 @@ impl Token {
         }
     }
 
-    /// One `C_Login`; a refused PIN is written down before anybody hears of it.
+    /// One `C_Login`. It is written down before, and its answer before anybody
+    /// hears of it.
     fn log_in(&self, session: &ModuleSession) -> Result<(), LoginError> {
-        let shared = &*self.0;
+        let Shared {
+            attempts, pin, info, ..
+        } = &*self.0;
+        let unwritten = |error: MarkerError| LoginError::Other(Box::new(error.into()));
+        attempts.begin().map_err(unwritten)?;
         self.metrics().logins.inc();
-        let Err(source) = session.call("C_Login", |session| {
-            session.login_with_raw(UserType::User, shared.pin.raw())
-        }) else {
-            return Ok(());
+        let answer = session.call("C_Login", |session| {
+            session.login_with_raw(UserType::User, pin.raw())
+        });
+        let Err(source) = answer else {
+            return attempts.succeeded().map_err(unwritten);
         };
-        if source.rv() == "CKR_USER_ALREADY_LOGGED_IN" {
-            return Err(LoginError::Already);
-        }
-        let error = if source.class() == Class::Pin {
+        if source.class() == Class::Pin {
             let refusal = refusal_of(&source);
-            let serial = &shared.info.serial;
-            if let Err(error) = PinMarker::write(&shared.marker, serial, &shared.pin, refusal) {
+            if let Err(error) = attempts.refused(refusal) {
+                // The attempt stays, and keeps the next start from another.
                 tracing::error!(
-                    error = %error,
-                    folder = %shared.marker.display(),
+                    error = &error as &dyn std::error::Error,
                     "cannot write down that the PIN was refused"
                 );
             }
-            Error::PinRefused {
-                token: shared.info.label.clone(),
+            return Err(LoginError::Other(Box::new(Error::PinRefused {
+                token: info.label.clone(),
                 refusal,
                 source,
-            }
-        } else {
-            Error::Call {
-                doing: "logging in",
-                source,
-            }
-        };
-        Err(LoginError::Other(Box::new(error)))
+            })));
+        }
+        attempts.answered().map_err(unwritten)?;
+        if source.rv() == "CKR_USER_ALREADY_LOGGED_IN" {
+            return Err(LoginError::Already);
+        }
+        Err(LoginError::Other(Box::new(Error::Call {
+            doing: "logging in",
+            source,
+        })))
     }
 }
 

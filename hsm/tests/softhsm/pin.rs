@@ -46,6 +46,51 @@ isolated! {
         assert_eq!(PinMarker::read(home.path()).unwrap(), None);
     }
 
+    fn a_refusal_that_a_kill_kept_from_the_disk_is_not_forgotten(home) {
+        home.make_token();
+        home.set_pin("wrong-pin");
+        let metrics = Metrics::default();
+        home.open_with(&metrics).unwrap_err();
+        // As the disk is when the process is killed after the token's answer.
+        let marker = home.path().join("pin-refused");
+        let text = fs::read_to_string(&marker).unwrap();
+        let attempt = text.replacen('{', r#"{"unanswered":1,"#, 1);
+        fs::write(home.path().join("pin-attempt"), attempt).unwrap();
+        fs::remove_file(marker).unwrap();
+
+        let remembered = home.open_with(&metrics).unwrap_err();
+        assert!(remembered.is_pin());
+        assert!(matches!(
+            remembered,
+            Error::PinRemembered { refusal: Refusal::Unanswered, .. }
+        ));
+        assert_eq!(metrics.logins(), 1);
+
+        home.set_pin(USER_PIN);
+        drop(home.open_with(&metrics).unwrap());
+        assert!(!home.path().join("pin-attempt").exists());
+    }
+
+    fn a_good_login_that_was_cut_off_is_made_again(home) {
+        home.make_token();
+        let metrics = Metrics::default();
+        drop(home.open_with(&metrics).unwrap());
+        home.set_pin("wrong-pin");
+        home.open_with(&metrics).unwrap_err();
+        let refused = fs::read_to_string(home.path().join("pin-refused")).unwrap();
+        home.set_pin(USER_PIN);
+        drop(home.open_with(&metrics).unwrap());
+        // The token has counted no wrong PIN since.
+        let attempt = refused.replacen('{', r#"{"unanswered":2,"#, 1);
+        fs::write(home.path().join("pin-attempt"), attempt).unwrap();
+        home.set_pin("wrong-pin");
+        assert!(matches!(
+            home.open_with(&metrics).unwrap_err(),
+            Error::PinRefused { .. }
+        ));
+        assert_eq!(metrics.logins(), 4);
+    }
+
     fn a_reset_allows_one_more_try(home) {
         home.make_token();
         home.set_pin("wrong-pin");

@@ -37,10 +37,10 @@ impl Timestamp {
         self.0.div_euclid(MICROS)
     }
 
-    /// The same without a fraction of a second.
+    /// The same without a fraction of a second; the start of the range is kept.
     #[must_use]
     pub const fn truncated_to_seconds(self) -> Self {
-        Self(self.0 - self.0.rem_euclid(MICROS))
+        Self(self.0.saturating_sub(self.0.rem_euclid(MICROS)))
     }
 
     /// Later by a duration; `None` beyond the range.
@@ -138,5 +138,7 @@ mod tests {
         assert_eq!(Timestamp::from_unix_seconds(i64::MAX), end);
         assert_eq!(Timestamp::default().saturating_since(end), Duration::ZERO);
         assert_eq!(Timestamp::from_micros(-1).unix_seconds(), -1);
+        let start = Timestamp::from_micros(i64::MIN);
+        assert_eq!(start.truncated_to_seconds(), start);
     }
 }

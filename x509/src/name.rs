@@ -79,6 +79,12 @@ pub(crate) fn lossy_text(value: AnyRef<'_>) -> String {
     }
 }
 
+/// As much of an attacker's text as an error may carry: errors go into records, which are bounded.
+pub(crate) fn excerpt(text: &str) -> String {
+    const SHOWN: usize = 256;
+    text.chars().take(SHOWN).collect()
+}
+
 /// A `Name` for people, such as `O=Example, CN=Root`; unknown attributes by object identifier.
 ///
 /// # Errors

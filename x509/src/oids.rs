@@ -25,11 +25,22 @@ pub(crate) const ANY_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 pub(crate) const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 pub(crate) const CLIENT_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
 
-/// The dotted form, for people; the octets in hexadecimal when there is none.
+/// Octets of an object identifier without a dotted form that are shown.
+const SHOWN: usize = 64;
+
+/// The dotted form, for people; the first octets in hexadecimal when there is none. Never long, whatever
+/// an attacker wrote.
 pub(crate) fn dotted(contents: &[u8]) -> String {
     match ObjectIdentifier::from_bytes(contents) {
         Ok(oid) => oid.to_string(),
-        Err(_) => contents.iter().map(|octet| format!("{octet:02x}")).collect(),
+        Err(_) => {
+            let shown = contents.iter().take(SHOWN);
+            let mut text: String = shown.map(|octet| format!("{octet:02x}")).collect();
+            if contents.len() > SHOWN {
+                text.push('…');
+            }
+            text
+        }
     }
 }
 
@@ -62,5 +73,6 @@ mod tests {
             assert_eq!(dotted(contents), text);
         }
         assert_eq!(dotted(&[0x80]), "80");
+        assert!(dotted(&[0x80; 100_000]).len() < 256);
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Not here: encrypted blocks and headers (RFC 1421). A header is refused as base64 that is none.
 
+use crate::name::excerpt;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 /// The label of certificates.
@@ -75,7 +76,7 @@ pub fn decode_one(labels: &[&str], text: impl AsRef<[u8]>) -> Result<Vec<u8>, Pe
 fn block(found: &[u8], labels: &[&str], lines: &mut Lines<'_>) -> Result<Vec<u8>, PemError> {
     let Some(label) = labels.iter().find(|label| label.as_bytes() == found) else {
         return Err(PemError::Label {
-            found: String::from_utf8_lossy(found).into_owned(),
+            found: excerpt(&String::from_utf8_lossy(found)),
         });
     };
     let mut base64 = Vec::with_capacity(lines.0.len());

@@ -47,6 +47,7 @@ pub(super) fn verify(chain: &[Vec<u8>], roots: &[Vec<u8>], now: Timestamp) -> Re
     let last = path.last().ok_or(ChainError::Empty)?;
     if intermediates == chain.len() {
         let anchor = find_anchor(last, &anchors, now)?;
+        check_honoured(&anchor, 0)?;
         path.push(anchor);
     }
     for ((subject, issuer), position) in path.iter().zip(path.iter().skip(1)).zip(1..) {
@@ -123,6 +124,11 @@ fn check_authority(certificate: &CertificateRef<'_>, position: usize) -> Result<
     if !certificate.may_sign_certificates().map_err(unreadable)? {
         return Err(ChainError::MayNotSign { position });
     }
+    check_honoured(certificate, position)
+}
+
+/// Relying parties apply a root's constraints too, whatever RFC 5280 leaves open there.
+fn check_honoured(certificate: &CertificateRef<'_>, position: usize) -> Result<(), ChainError> {
     const HONOURED: &[&[u8]] = &[oids::BASIC_CONSTRAINTS, oids::KEY_USAGE, oids::EXTENDED_KEY_USAGE];
     if let Some(oid) = certificate.critical_beyond(HONOURED) {
         return Err(ChainError::Critical { position, oid });

@@ -262,4 +262,40 @@ fn extensions_of_other_cas_are_honoured_or_refused() {
             oid: "2.5.29.30".to_owned()
         }
     );
+
+    // The same root above an intermediate: its constraints would fail our leaves at every client.
+    let request = [
+        "req",
+        "-new",
+        "-nodes",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+    ];
+    let request = [
+        &request[..],
+        &["-keyout", "issuing-key.pem", "-subj", "/CN=Issuing"],
+    ]
+    .concat();
+    let request = [&request[..], &["-out", "issuing.csr", "-config", "empty.cnf"]].concat();
+    openssl(path, &[&request[..], &["-addext", ca, "-addext", sign]].concat());
+    let issue = [
+        "x509",
+        "-req",
+        "-in",
+        "issuing.csr",
+        "-CA",
+        "names.pem",
+        "-CAkey",
+        "key.pem",
+    ];
+    let issue = [&issue[..], &["-days", "36500", "-out", "issuing.pem"]].concat();
+    openssl(path, &[&issue[..], &["-copy_extensions", "copyall"]].concat());
+    let far = Timestamp::from_unix_seconds(4_102_444_800);
+    let below = IssuerChain::load(&read("issuing.pem"), &read("names.pem"), far).unwrap_err();
+    assert!(
+        matches!(below, ChainError::Critical { position: 0, .. }),
+        "{below:?}"
+    );
 }

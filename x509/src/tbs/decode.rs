@@ -64,7 +64,7 @@ fn subject(contents: &[u8]) -> Result<Option<String>, TbsError> {
         if oid != oids::COMMON_NAME || common_name.is_some() {
             return Err(TbsError::SubjectAttribute {
                 oid: oids::dotted(oid),
-                value: text,
+                value: name::excerpt(&text),
             });
         }
         common_name = Some(text);
@@ -146,9 +146,12 @@ fn key_usage(value: &[u8], spki: &SpkiRef<'_>) -> Result<(), TbsError> {
     })
 }
 
+/// One more than there may be: enough to be refused.
+const MAX_USAGES: usize = 3;
+
 fn extended_key_usage(value: &[u8]) -> Result<Vec<Usage>, TbsError> {
     let found = extensions::extended_key_usage(value)?;
-    let usages = found.into_iter().map(|oid| match oid {
+    let usages = found.into_iter().take(MAX_USAGES).map(|oid| match oid {
         oids::SERVER_AUTH => Ok(Usage::ServerAuth),
         oids::CLIENT_AUTH => Ok(Usage::ClientAuth),
         other => Err(TbsError::ExtendedKeyUsage {
@@ -172,7 +175,7 @@ fn names(value: &[u8]) -> Result<Vec<San>, TbsError> {
 
 fn san(name: GeneralName<'_>) -> Result<San, TbsError> {
     let refused = |found: &str, reason: String| TbsError::San {
-        found: found.chars().take(256).collect(),
+        found: name::excerpt(found),
         reason,
     };
     match name {

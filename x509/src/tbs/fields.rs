@@ -5,7 +5,11 @@ use std::time::Duration;
 use sealwright_identity::{San, SerialNumber, Usage, Validity};
 
 use super::{SignatureAlgorithm, TbsError};
-use crate::{BACKDATING, asn1::Reader, name::MAX_COMMON_NAME};
+use crate::{
+    BACKDATING,
+    asn1::Reader,
+    name::{MAX_COMMON_NAME, excerpt},
+};
 
 /// The most names in one certificate.
 pub const MAX_SANS: usize = 100;
@@ -129,7 +133,9 @@ fn check_common_name(fields: &LeafFields) -> Result<(), TbsError> {
         return Ok(());
     };
     if fields.sans.first().and_then(common_name_of).as_ref() != Some(found) {
-        return Err(TbsError::CommonName { found: found.clone() });
+        return Err(TbsError::CommonName {
+            found: excerpt(found),
+        });
     }
     Ok(())
 }

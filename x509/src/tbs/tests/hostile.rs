@@ -426,3 +426,43 @@ fn what_the_ceiling_has_not_is_refused_by_name() {
     let error = ceiling::check(leaf.fields(), &ceiling, &ca.chain, NOW).unwrap_err();
     assert_eq!(error, ceiling::CeilingViolation::IssuersKey);
 }
+
+/// A refusal goes into a record of at most 64 KiB: whoever writes at length must not escape it.
+#[test]
+fn errors_are_short_whatever_the_bytes_say() {
+    const LONG: usize = 100_000;
+    let attribute = |oid: &[u8]| {
+        let mut w = Writer::with_capacity(0);
+        w.nest(tag::SEQUENCE, |w| {
+            w.nest(tag::SET, |w| {
+                w.nest(tag::SEQUENCE, |w| {
+                    w.value(tag::OID, oid);
+                    w.value(tag::UTF8_STRING, &[b'a'; LONG]);
+                });
+            });
+        });
+        w.into_bytes()
+    };
+    let long_oid = [0x81_u8; LONG];
+    let many = vec![oids::SERVER_AUTH; LONG / 8];
+    let changes: [&dyn Fn(&mut Forge); 6] = [
+        &|f| f.subject = attribute(oids::ORGANIZATION),
+        &|f| f.subject = attribute(oids::COMMON_NAME),
+        &|f| f.subject = attribute(&long_oid),
+        &|f| f.value(oids::EXTENDED_KEY_USAGE, ekus(&many)),
+        &|f| f.extensions.push((long_oid.to_vec(), None, vec![])),
+        &|f| f.value(oids::SUBJECT_ALT_NAME, names(&[(6, &[b'x'; LONG])])),
+    ];
+    for (number, change) in changes.iter().enumerate() {
+        let (_, mut forge) = forge();
+        change(&mut forge);
+        let error = LeafTbs::decode(&forge.der()).unwrap_err();
+        let mut length = 0;
+        let mut next: Option<&dyn std::error::Error> = Some(&error);
+        while let Some(layer) = next {
+            length += layer.to_string().len();
+            next = layer.source();
+        }
+        assert!(length < 2048, "{number}: {length}");
+    }
+}

@@ -146,6 +146,11 @@ impl TokenFolder {
     /// # Errors
     /// The file system refuses.
     pub fn restore_if_destroyed(&self) -> Result<Restoration, Error> {
+        let old = self.copy.with_extension("old");
+        if !self.copy.is_dir() && old.is_dir() {
+            // A kill while the copy was replaced.
+            rename(&old, &self.copy)?;
+        }
         if !self.copy.is_dir() {
             return Ok(Restoration::NoCopy);
         }
@@ -322,6 +327,9 @@ mod tests {
         );
         assert_eq!(fs::read(token.join("token.object")).unwrap(), whole);
 
+        // As a kill leaves them that came between the two renamings.
+        let copy = home.path().join("tokens.copy");
+        fs::rename(&copy, copy.with_extension("old")).unwrap();
         fs::remove_dir_all(&token).unwrap();
         assert!(matches!(
             folder.restore_if_destroyed().unwrap(),

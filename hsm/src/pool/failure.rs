@@ -106,6 +106,14 @@ pub enum PoolFailure {
         /// The last time.
         source: CallError,
     },
+    /// The device answered several times in a row with what is no signature.
+    #[error("the token's answer was no signature {failures} times in a row: {reason}")]
+    Malformed {
+        /// How many times, other failures counted in.
+        failures: usize,
+        /// What was wrong with the last.
+        reason: String,
+    },
     /// Workers hang in the module, and all replacements are used up.
     #[error("a call of the module hangs, after {replaced} workers were replaced")]
     Hung {

@@ -215,11 +215,27 @@ impl Worker {
         }
     }
 
+    /// An answer that is no signature counts as the device's failure, though
+    /// the call went well: a module that answers nonsense is not repaired here.
     fn done(&self, job: &Job, raw: Vec<u8>) -> Result<Vec<u8>, SignError> {
-        self.crew.failures.store(0, Ordering::Release);
-        job.operation.finish(raw).map_err(|error| SignError::Malformed {
-            reason: error.to_string(),
-        })
+        let reason = match job.operation.finish(raw) {
+            Ok(signature) => {
+                self.crew.failures.store(0, Ordering::Release);
+                return Ok(signature);
+            }
+            Err(error) => error.to_string(),
+        };
+        let failures = self.count_failure();
+        if failures < FAILURES {
+            return Err(SignError::Malformed { reason });
+        }
+        let failure = PoolFailure::Malformed { failures, reason };
+        self.crew.fail(failure.clone());
+        Err(SignError::Fatal(failure))
+    }
+
+    fn count_failure(&self) -> usize {
+        self.crew.failures.fetch_add(1, Ordering::AcqRel) + 1
     }
 
     fn attempt(&mut self, job: &Job) -> Result<Vec<u8>, Trouble> {
@@ -288,7 +304,7 @@ impl Worker {
 
     /// Counts a failure of the device; the last of a row ends the pool.
     fn strike(&self, trouble: Trouble) -> SignError {
-        let failures = self.crew.failures.fetch_add(1, Ordering::AcqRel) + 1;
+        let failures = self.count_failure();
         if failures < FAILURES {
             return SignError::Unavailable(Arc::new(trouble.into_error()));
         }

@@ -20,6 +20,8 @@ const MAX_FIELD: usize = 128;
 const MAX_HINT: usize = 512;
 /// Codes with it are the host's.
 const RESERVED: &str = "POLICY_";
+/// Other codes of the host.
+const RESERVED_CODES: [&str; 3] = [code::NO_POLICY, code::NOTHING_ALLOWED, code::INPUT_INVALID];
 
 /// The host's own view of what a component answered.
 pub(crate) fn verdict(
@@ -151,9 +153,9 @@ fn usage(usage: wit::Usage) -> Usage {
 
 fn denied(policy: &str, denial: &wit::Denial) -> Denial {
     let allowed = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || byte == b'_';
-    let code = &denial.code;
-    let is_code =
-        (1..=MAX_CODE).contains(&code.len()) && code.bytes().all(allowed) && !code.starts_with(RESERVED);
+    let code = denial.code.as_str();
+    let reserved = code.starts_with(RESERVED) || RESERVED_CODES.contains(&code);
+    let is_code = (1..=MAX_CODE).contains(&code.len()) && code.bytes().all(allowed) && !reserved;
     Denial {
         policy: policy.to_owned(),
         code: if is_code { code } else { code::POLICY_DENIED }.to_owned(),

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Limits;
 
-/// Codes of denials that the host makes itself. No policy can use the prefix
-/// `POLICY_`.
+/// Codes of denials that the host makes itself. No policy can use them, nor any
+/// other with the prefix `POLICY_`.
 pub mod code {
     /// No policy is in scope.
     pub const NO_POLICY: &str = "NO_POLICY";
@@ -204,11 +204,11 @@ pub enum LogLevel {
 }
 
 /// Text of a policy as it may appear in logs, records and answers: one line,
-/// at most `max` bytes.
+/// in the order in which it is read, at most `max` bytes.
 pub(crate) fn tame(text: &str, max: usize) -> String {
     let mut tamed = String::with_capacity(text.len().min(max));
     for char in text.chars() {
-        let char = if char.is_control() { ' ' } else { char };
+        let char = if deceives(char) { ' ' } else { char };
         if tamed.len() + char.len_utf8() > max {
             break;
         }
@@ -217,12 +217,20 @@ pub(crate) fn tame(text: &str, max: usize) -> String {
     tamed
 }
 
+/// Controls, separators of lines and paragraphs, and marks that turn the
+/// direction of what follows, so that a person reads something else.
+fn deceives(char: char) -> bool {
+    char.is_control()
+        || matches!(char, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn tames_text() {
+        assert_eq!(tame("a\u{202e}b\u{2028}c\u{feff}\u{2069}", 64), "a b c  ");
         assert_eq!(tame("a\nb\u{1b}[31m\u{85}é", 64), "a b [31m é");
         assert_eq!(tame("aéé", 4), "aé");
     }

@@ -50,7 +50,7 @@ pub struct PolicyHost {
 
 pub(crate) struct Job {
     policies: Vec<Arc<Policy>>,
-    input: PolicyInput,
+    input: Arc<PolicyInput>,
     span: tracing::Span,
     answer: oneshot::Sender<Decision>,
 }
@@ -122,8 +122,9 @@ impl PolicyHost {
             input_json: input.canonical(),
             decided_at: input.decided_at,
         };
+        let input = Arc::new(input);
         // What is answered when the worker's answer does not come.
-        let backup = input.clone();
+        let backup = Arc::clone(&input);
         let (answer, decision) = oneshot::channel();
         let job = Job {
             policies: policies.to_vec(),

@@ -73,7 +73,17 @@ fn tames_a_denial() {
     assert_eq!(denial.code, "WRONG_NODE");
     assert!(denial.message.starts_with("no way") && denial.message.len() <= 512);
     assert_eq!(denial.field.as_deref(), Some("csr. key"));
-    for code in ["", "lower", "POLICY_TRAP", "A B", "É", &"A".repeat(65)] {
+    let long = "A".repeat(65);
+    for code in [
+        "",
+        "lower",
+        "POLICY_TRAP",
+        "NO_POLICY",
+        "INPUT_INVALID",
+        "A B",
+        "É",
+        &long,
+    ] {
         let denial = verdict("p", answer(code), &ceiling()).unwrap_err();
         assert_eq!(denial.code, code::POLICY_DENIED, "{code}");
     }

@@ -12,6 +12,7 @@
 //! the gate signed: only the ledger does.
 
 mod connection;
+mod dial;
 mod error;
 
 use std::sync::Arc;
@@ -23,9 +24,11 @@ use sealwright_proto::gate::{
 };
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
+use tokio_util::sync::DropGuard;
 use tracing::{info, warn};
 
 use self::connection::Connection;
+pub use self::dial::dial;
 pub use self::error::ClientError;
 
 /// What bounds a client.
@@ -53,6 +56,8 @@ pub enum GateStream {
     Std(std::os::unix::net::UnixStream),
     /// A stream made in this runtime.
     Tokio(tokio::net::UnixStream),
+    /// A stream whose maker wants to know when it is no longer used: the guard is dropped then.
+    Watched(tokio::net::UnixStream, DropGuard),
 }
 
 impl From<std::os::unix::net::UnixStream> for GateStream {
@@ -204,8 +209,8 @@ async fn keep_connected<S: Into<GateStream>>(
     let mut supplied = true;
     let mut next = streams.recv().await;
     while let Some(stream) = next.take() {
-        let stream = match open(stream.into()) {
-            Ok(stream) => stream,
+        let (stream, guard) = match open(stream.into()) {
+            Ok(opened) => opened,
             Err(error) => {
                 warn!(%error, "a stream to the gate could not be used");
                 next = streams.recv().await;
@@ -233,6 +238,8 @@ async fn keep_connected<S: Into<GateStream>>(
         state.send_replace(ConnectionState::Disconnected);
         connection.close("the gate's stream ended");
         info!(generation, "the gate's stream ended");
+        // Before the next is waited for: whoever makes it may wait for this.
+        drop(guard);
         next = match replacement {
             Some(stream) => Some(stream),
             None => streams.recv().await,
@@ -240,12 +247,13 @@ async fn keep_connected<S: Into<GateStream>>(
     }
 }
 
-fn open(stream: GateStream) -> std::io::Result<tokio::net::UnixStream> {
+fn open(stream: GateStream) -> std::io::Result<(tokio::net::UnixStream, Option<DropGuard>)> {
     match stream {
-        GateStream::Tokio(stream) => Ok(stream),
+        GateStream::Tokio(stream) => Ok((stream, None)),
+        GateStream::Watched(stream, guard) => Ok((stream, Some(guard))),
         GateStream::Std(stream) => {
             stream.set_nonblocking(true)?;
-            tokio::net::UnixStream::from_std(stream)
+            Ok((tokio::net::UnixStream::from_std(stream)?, None))
         }
     }
 }

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use sealwright_identity::{Ceiling, Timestamp, TrustDomain};
 use sealwright_x509::issuer::IssuerChain;
 
@@ -30,6 +31,10 @@ pub struct Issuer {
     pub key: String,
     /// The verified chain and its root bundle.
     pub chain: Arc<IssuerChain>,
+    /// The chain's intermediates (DER, the issuing certificate first), as answers carry them.
+    pub intermediates: Vec<Bytes>,
+    /// The root bundle (PEM), as answers carry it.
+    pub roots_pem: Bytes,
     /// What it may ever grant.
     pub ceiling: Ceiling,
     /// The policies that must all allow, in order.
@@ -158,6 +163,12 @@ fn load_issuer(
     Ok(Issuer {
         name: config.name.as_str().into(),
         key: config.key.clone(),
+        intermediates: chain
+            .intermediates_der()
+            .iter()
+            .map(|der| Bytes::copy_from_slice(der))
+            .collect(),
+        roots_pem: Bytes::copy_from_slice(chain.roots_pem().as_bytes()),
         chain: Arc::new(chain),
         ceiling: config.ceiling.for_trust_domain(trust_domain),
         policies: identities.collect::<Result<_, _>>()?,

@@ -231,3 +231,22 @@ async fn a_request_above_a_frame_is_refused_alone() {
     });
     assert_eq!(answer.unwrap().token_serial, "fine");
 }
+
+#[tokio::test]
+async fn a_dialled_gate_is_found_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("gate.sock");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let client = GateClient::new(dial(path), limits(1));
+    for generation in 1..3 {
+        let (stream, _address) = listener.accept().await.unwrap();
+        let wanted = ConnectionState::Connected { generation };
+        client.state().wait_for(|state| *state == wanted).await.unwrap();
+        let mut gate: Gate = Framed::new(stream, MessageCodec::default());
+        let (answer, ()) = tokio::join!(client.status(far()), async {
+            let request = gate.next().await.unwrap().unwrap();
+            gate.send(&status_of(&request, "dialled")).await.unwrap();
+        });
+        assert_eq!(answer.unwrap().token_serial, "dialled");
+    }
+}

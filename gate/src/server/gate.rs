@@ -97,7 +97,7 @@ impl Gate {
 
     async fn denial(&self, request: RecordDenial) -> Result<DenialRecorded, Refused> {
         let entry = self.ceilings.denial(request)?;
-        let sequence = self.records.deny(&entry).await?;
+        let sequence = self.records.deny(entry).await?;
         Ok(DenialRecorded { sequence })
     }
 

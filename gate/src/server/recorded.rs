@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use sealwright_ledger::{CertificateEntry, DecisionEntry, Error as LedgerError, FailedEntry, Ledger};
 use sealwright_proto::gate::Issued;
 use sealwright_runtime::Chain;
@@ -53,12 +52,11 @@ pub(super) struct Released {
 
 impl From<Released> for Issued {
     fn from(released: Released) -> Self {
-        let chain = &released.issuer.chain;
-        let intermediates = chain.intermediates_der().iter();
+        let issuer = &released.issuer;
         Self {
             certificate: released.certificate.into(),
-            intermediates: intermediates.map(|der| Bytes::copy_from_slice(der)).collect(),
-            roots_pem: Bytes::copy_from_slice(chain.roots_pem().as_bytes()),
+            intermediates: issuer.intermediates.clone(),
+            roots_pem: issuer.roots_pem.clone(),
             sequence: released.sequence,
         }
     }
@@ -191,10 +189,14 @@ impl Records {
     }
 
     /// Records a denial that the front decided.
-    pub(super) async fn deny(&self, entry: &DecisionEntry) -> Result<u64, Refused> {
-        match self.ledger.append_denied(entry).await {
+    pub(super) async fn deny(&self, mut entry: DecisionEntry) -> Result<u64, Refused> {
+        let mut written = self.ledger.append_denied(&entry).await;
+        if matches!(written, Err(LedgerError::TooLarge { .. })) {
+            shorten(&mut entry);
+            written = self.ledger.append_denied(&entry).await;
+        }
+        match written {
             Ok(appended) => Ok(appended.sequence),
-            Err(error @ LedgerError::TooLarge { .. }) => Err(Refused::Invalid(error.to_string())),
             Err(error) => Err(self.refused(&error)),
         }
     }
@@ -204,11 +206,7 @@ impl Records {
         warn!(issuer = %entry.issuer, identities = ?entry.identities, %refused, "a request was refused");
         let mut written = self.ledger.append_refused(&entry).await;
         if matches!(written, Err(LedgerError::TooLarge { .. })) {
-            // What was asked is not worth keeping whole; that it was asked is.
-            entry.evidence = Vec::new();
-            entry.csr = Vec::new();
-            entry.tbs = Vec::new();
-            entry.policies.truncate(32);
+            shorten(&mut entry);
             written = self.ledger.append_refused(&entry).await;
         }
         match written {
@@ -234,6 +232,24 @@ impl Records {
                 Refused::Internal(error.to_string())
             }
             _ => Refused::Unavailable(Chain(error).to_string()),
+        }
+    }
+}
+
+/// What was asked in vain is not worth keeping whole; that it was asked is, and nobody
+/// shall escape the record by asking at length.
+fn shorten(entry: &mut DecisionEntry) {
+    const TEXT: usize = 1024;
+    entry.evidence = Vec::new();
+    entry.csr = Vec::new();
+    entry.tbs = Vec::new();
+    entry.policies.truncate(32);
+    if let Some(denial) = &mut entry.denial {
+        for text in [&mut denial.policy, &mut denial.code, &mut denial.message] {
+            *text = text.chars().take(TEXT).collect();
+        }
+        for text in [&mut denial.field, &mut denial.hint].into_iter().flatten() {
+            *text = text.chars().take(TEXT).collect();
         }
     }
 }

@@ -120,7 +120,7 @@ fn a_denial_is_recorded() {
         evidence.decision.as_mut().unwrap().policies[0].verdict = "deny".into();
         let denial = RecordDenial {
             issuer: String::new(),
-            csr: b"whatever was asked".to_vec().into(),
+            csr: b"whatever was asked".to_vec(),
             evidence: Some(evidence),
             denial: Some(Denial {
                 policy: "baseline".into(),
@@ -176,4 +176,31 @@ fn queries_filter() {
         assert_eq!(count(odd).await.unwrap_err().code(), "invalid");
         running.end().await;
     });
+}
+
+#[test]
+fn a_denial_asked_for_at_length_is_recorded_in_short() {
+    alone(
+        "honest::a_denial_asked_for_at_length_is_recorded_in_short",
+        async |world| {
+            let running = world.start().await;
+            let mut evidence = evidence(&world.issuer());
+            evidence.caller.as_mut().unwrap().token_claims = "x".repeat(70_000);
+            let denial = RecordDenial {
+                evidence: Some(evidence),
+                denial: Some(Denial {
+                    code: "NO".into(),
+                    ..Denial::default()
+                }),
+                ..RecordDenial::default()
+            };
+            running.client.record_denial(denial, far()).await.unwrap();
+            let row = running.newest().await;
+            assert_eq!(
+                (&row["outcome"], &row["identity"]),
+                (&"denied".into(), &WEB.into())
+            );
+            running.end().await;
+        },
+    );
 }

@@ -50,7 +50,9 @@ pub fn alone<F: Future<Output = ()>>(test: &str, scenario: impl FnOnce(World) ->
             .unwrap();
         runtime.block_on(async {
             let world = World::make(Path::new(&folder)).await;
-            scenario(world).await;
+            // Only a scenario that hangs meets it.
+            let ended = tokio::time::timeout(Duration::from_secs(120), scenario(world)).await;
+            ended.expect("the scenario came to no end");
         });
         runtime.shutdown_timeout(Duration::from_millis(100));
         return;
@@ -219,10 +221,13 @@ impl World {
         }
     }
 
-    /// Starts and runs until the end that comes by itself.
+    /// Starts and runs until the end that comes by itself. Nobody talks to it: it may end
+    /// before a client would have seen it.
     pub async fn start_in_vain(&self) -> GateError {
-        let running = self.start().await;
-        running.gate.await.unwrap().unwrap_err()
+        let (_ours, theirs) = UnixStream::pair().unwrap();
+        let (_commands, receiver) = mpsc::channel(1);
+        let source = StreamSource::Inherited(theirs);
+        run(self.config(), source, receiver).await.unwrap_err()
     }
 
     pub fn config(&self) -> ServerConfig {

@@ -16,7 +16,15 @@ use crate::error::Error;
 /// Holds the lock until it is dropped.
 #[derive(Debug)]
 pub(crate) struct LockFile {
-    _file: File,
+    file: File,
+}
+
+impl Drop for LockFile {
+    /// By itself, as closing is not enough: a process that another thread is just starting has the file open, too, until
+    /// it runs its own program.
+    fn drop(&mut self) {
+        let _ = flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl LockFile {
@@ -52,7 +60,7 @@ impl LockFile {
             .and_then(|()| file.rewind())
             .and_then(|()| file.write_all(text.as_bytes()))
             .map_err(failed)?;
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 
@@ -84,7 +92,10 @@ mod tests {
                 .to_string()
                 .contains(&format!("held by process {}", std::process::id()))
         );
+        // As a process has it that is being started.
+        let inherited = held.file.try_clone().unwrap();
         drop(held);
         LockFile::acquire(&ledger).unwrap();
+        drop(inherited);
     }
 }

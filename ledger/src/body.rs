@@ -219,7 +219,7 @@ fn decode_decision(serial: Option<&[u8]>, body: &[u8]) -> Result<DecisionEntry, 
         kind: CertificateKind::Workload,
         denial: None,
     };
-    let mut fields = read_body(body)?;
+    let mut fields = read_body(body)?.with_lists(&[tag::IDENTITY, tag::POLICY]);
     while let Some((tag, value)) = fields.next()? {
         match tag {
             tag::IDENTITY => entry.identities.push(text(tag, value)?),
@@ -256,22 +256,23 @@ fn decode_certificate(body: &[u8]) -> Result<Body, CodecError> {
 }
 
 fn decode_failed(body: &[u8]) -> Result<Body, CodecError> {
-    match read_body(body)?.next()? {
-        Some((tag @ tag::REASON, value)) => Ok(Body::Failed {
-            reason: text(tag, value)?,
-        }),
-        Some((tag, _)) => Err(CodecError::Unknown(tag)),
-        None => Err(CodecError::Missing(tag::REASON)),
-    }
+    let reason = text(tag::REASON, only(body, tag::REASON)?)?;
+    Ok(Body::Failed { reason })
 }
 
 fn decode_start(body: &[u8]) -> Result<Body, CodecError> {
-    match read_body(body)?.next()? {
-        Some((tag @ tag::START, value)) => serde_json::from_slice(value)
-            .map(Body::Start)
-            .map_err(|_| CodecError::Value(tag)),
-        Some((tag, _)) => Err(CodecError::Unknown(tag)),
-        None => Err(CodecError::Missing(tag::START)),
+    serde_json::from_slice(only(body, tag::START)?)
+        .map(Body::Start)
+        .map_err(|_| CodecError::Value(tag::START))
+}
+
+/// The value of the only field that a body may have.
+fn only(body: &[u8], wanted: u8) -> Result<&[u8], CodecError> {
+    let mut fields = read_body(body)?;
+    match fields.next()? {
+        Some((found, value)) if found == wanted => fields.finish().map(|()| value),
+        Some((found, _)) => Err(CodecError::Unknown(found)),
+        None => Err(CodecError::Missing(wanted)),
     }
 }
 
@@ -413,6 +414,20 @@ mod tests {
         assert!(decode(EntryKind::Certificate, None, &body).is_err());
         assert!(decode(EntryKind::Unreleased, None, &body).is_err());
         assert!(decode(EntryKind::Start, None, &body).is_err());
+    }
+
+    #[test]
+    fn a_body_has_one_spelling() {
+        let failed = encode_failed("x").unwrap();
+        assert!(decode(EntryKind::Failed, None, &failed).is_ok());
+        let more = [failed, vec![tag::TAIL + 10, 0, 0, 0, 0]].concat();
+        assert!(decode(EntryKind::Failed, None, &more).is_err());
+        let mut twice = FieldWriter::body(0);
+        twice.put(tag::ISSUER_KEY, &[0; 32]);
+        twice.put(tag::CSR, b"shown");
+        twice.put(tag::CSR, b"kept");
+        let twice = twice.finish().unwrap();
+        assert!(decode(EntryKind::Denied, None, &twice).is_err());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The field encoding of entry bodies.
 //!
 //! A body is one format byte and then fields, each `tag (1 byte) ‖ length (4 bytes, big endian) ‖ value`, tags never
-//! descending, so that the same content has one encoding only. A tag may repeat where a field is a list.
+//! descending, so that the same content has one encoding only. A tag repeats only where a field is a list.
 
 /// The only body format so far.
 const FORMAT: u8 = 1;
@@ -56,10 +56,7 @@ impl FieldWriter {
 /// Reads the fields of a body.
 pub(crate) fn read_body(body: &[u8]) -> Result<FieldReader<'_>, CodecError> {
     match body.split_first() {
-        Some((&FORMAT, fields)) => Ok(FieldReader {
-            rest: fields,
-            last: 0,
-        }),
+        Some((&FORMAT, fields)) => Ok(read_nested(fields)),
         Some((&format, _)) => Err(CodecError::Format(format)),
         None => Err(CodecError::Truncated),
     }
@@ -70,6 +67,7 @@ pub(crate) fn read_nested(fields: &[u8]) -> FieldReader<'_> {
     FieldReader {
         rest: fields,
         last: 0,
+        lists: &[],
     }
 }
 
@@ -77,14 +75,29 @@ pub(crate) fn read_nested(fields: &[u8]) -> FieldReader<'_> {
 pub(crate) struct FieldReader<'a> {
     rest: &'a [u8],
     last: u8,
+    lists: &'static [u8],
 }
 
 impl<'a> FieldReader<'a> {
+    /// Lets these tags repeat.
+    pub(crate) fn with_lists(mut self, tags: &'static [u8]) -> Self {
+        self.lists = tags;
+        self
+    }
+
+    /// Refuses fields that nobody has read.
+    pub(crate) fn finish(mut self) -> Result<(), CodecError> {
+        match self.next()? {
+            None => Ok(()),
+            Some((tag, _)) => Err(CodecError::Unknown(tag)),
+        }
+    }
+
     pub(crate) fn next(&mut self) -> Result<Option<(u8, &'a [u8])>, CodecError> {
         let Some((&tag, rest)) = self.rest.split_first() else {
             return Ok(None);
         };
-        if tag < self.last {
+        if tag < self.last || (tag == self.last && !self.lists.contains(&tag)) {
             return Err(CodecError::Order(tag));
         }
         let (length, rest) = rest.split_first_chunk::<4>().ok_or(CodecError::Truncated)?;
@@ -143,6 +156,7 @@ mod tests {
         #[test]
         fn reads_what_it_wrote(mut fields in prop::collection::vec((1u8.., prop::collection::vec(any::<u8>(), 0..40)), 0..12)) {
             fields.sort_by_key(|(tag, _)| *tag);
+            fields.dedup_by_key(|(tag, _)| *tag);
             let mut writer = FieldWriter::body(0);
             for (tag, value) in &fields { writer.put(*tag, value); }
             let body = writer.finish().unwrap();
@@ -169,6 +183,14 @@ mod tests {
         let mut reader = read_body(&body).unwrap();
         reader.next().unwrap();
         assert_eq!(reader.next(), Err(CodecError::Order(1)));
+        let twice = [FORMAT, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+        let mut reader = read_body(&twice).unwrap();
+        reader.next().unwrap();
+        assert_eq!(reader.next(), Err(CodecError::Order(1)));
+        let mut reader = read_body(&twice).unwrap().with_lists(&[1]);
+        reader.next().unwrap();
+        assert_eq!(reader.next(), Ok(Some((1, &[][..]))));
+        assert_eq!(read_body(&twice).unwrap().finish(), Err(CodecError::Unknown(1)));
         let mut reader = read_body(&[FORMAT, 1, 0, 0, 0, 9, 1]).unwrap();
         assert_eq!(reader.next(), Err(CodecError::Truncated));
         assert_eq!(read_body(&[9]).unwrap_err(), CodecError::Format(9));

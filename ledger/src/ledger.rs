@@ -1,11 +1,13 @@
 //! The handle of the write side.
 
 use std::{
+    borrow::Cow,
     collections::HashSet,
     fs::{File, OpenOptions},
     os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::Duration,
 };
 
 use sealwright_identity::{Digest, SerialNumber, SharedClock};
@@ -18,12 +20,16 @@ use crate::{
     entry::{Appended, BlobKind, CertificateEntry, DecisionEntry, EntryKind, FailedEntry, StartEntry},
     error::Error,
     reader::{LedgerReader, ReadError},
+    shorten,
     stats::{Stats, StatsReading},
     writer::{Command, Draft, Writer},
 };
 
 /// How many digests of stored blobs are remembered; beyond it the database is asked.
 const KNOWN_BLOBS: usize = 4096;
+
+/// How long [`Ledger::close`] waits for the disk.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// A ledger that is open for writing. Clones share one writer; the last one that is dropped ends it.
 #[derive(Clone, Debug)]
@@ -141,7 +147,8 @@ impl Ledger {
         .await
     }
 
-    /// Records that a policy or the ceiling said no to an authenticated caller.
+    /// Records that a policy or the ceiling said no to an authenticated caller. What is too large for a record is cut,
+    /// and the message says so.
     ///
     /// # Errors
     /// As for [`Self::append`].
@@ -149,7 +156,7 @@ impl Ledger {
         self.append_turned_down(EntryKind::Denied, entry).await
     }
 
-    /// Records that the gate said no to what the front asked for.
+    /// Records that the gate said no to what the front asked for; cut as in [`Self::append_denied`].
     ///
     /// # Errors
     /// As for [`Self::append`].
@@ -244,20 +251,37 @@ impl Ledger {
     }
 
     /// Writes what is queued, closes the database and gives the lock back. Later entries are refused.
+    ///
+    /// Returns after ten seconds at the latest: a disk that hangs must not keep a process from ending, and what was
+    /// answered `Ok` is on disk already.
     pub async fn close(&self) {
-        let (reply, closed) = oneshot::channel();
-        // Waits for a place in the queue; without a writer there is nothing to wait for.
-        if self.shared.commands.send(Command::Close { reply }).await.is_ok() {
-            let _ = closed.await;
+        let closing = async {
+            let (reply, closed) = oneshot::channel();
+            // Waits for a place in the queue; without a writer there is nothing to wait for.
+            if self.shared.commands.send(Command::Close { reply }).await.is_ok() {
+                let _ = closed.await;
+            }
+            self.shared.reader.close().await;
+        };
+        if tokio::time::timeout(CLOSE_DEADLINE, closing).await.is_err() {
+            tracing::warn!(path = %self.shared.path.display(), "the ledger did not close in time");
         }
-        self.shared.reader.close().await;
     }
 
     async fn append_turned_down(&self, kind: EntryKind, entry: &DecisionEntry) -> Result<Appended, Error> {
         if entry.denial.is_none() {
             return Err(Error::Invalid("a denial or refusal says why"));
         }
-        let mut draft = self.draft(kind, body::encode_decision(entry, false))?;
+        let mut entry = Cow::Borrowed(entry);
+        let mut body = body::encode_decision(&entry, false);
+        if body
+            .as_ref()
+            .is_none_or(|body| body.len() > self.shared.config.max_record_bytes)
+        {
+            entry = Cow::Owned(shorten::shortened(&entry));
+            body = body::encode_decision(&entry, false);
+        }
+        let mut draft = self.draft(kind, body)?;
         draft.tags = identity_tags(&entry.identities);
         self.append_draft(draft).await
     }

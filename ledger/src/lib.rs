@@ -53,6 +53,7 @@ mod ledger;
 mod lock;
 mod reader;
 mod schema;
+mod shorten;
 mod stats;
 mod verify;
 mod writer;

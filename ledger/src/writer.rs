@@ -234,11 +234,15 @@ impl Writer {
             return group;
         }
         let now = Instant::now();
+        // Asked once for a batch; again only for the words of each refusal.
+        let roomy = self.reserve.check().is_ok();
         let mut admitted = Vec::with_capacity(group.len());
         for waiting in group.drain(..) {
             let free = waiting.draft.kind.settles() || waiting.draft.kind == EntryKind::Start;
             let allowed = if free {
                 Ok(())
+            } else if roomy {
+                self.rate.take(now)
             } else {
                 self.reserve.check().and_then(|()| self.rate.take(now))
             };

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use sealwright_identity::SystemClock;
+use sealwright_identity::{Digest, SystemClock};
 use sealwright_ledger::{BlobKind, DecisionEntry, Error, Filter, Ledger, LedgerConfig, Outcome, Selector};
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::support::{
-    Home, certificate, config, decision, denied, failed, one_of_everything, serial, start, verify,
+    Home, certificate, config, decision, denied, failed, name, one_of_everything, serial, start, verify,
 };
 
 #[tokio::test]
@@ -277,6 +277,40 @@ async fn bounds_hold_and_leave_open_decisions_alone() {
         ledger.append(&decision(5)).await,
         Err(Error::Overloaded { limit: 1 })
     ));
+    ledger.close().await;
+    assert!(verify(&home.path()).await.is_sound());
+}
+
+#[tokio::test]
+async fn who_asks_at_length_is_recorded_all_the_same() {
+    let home = Home::new();
+    let ledger = home.open().await;
+    let long = "é".repeat(50_000);
+    let mut entry = denied(1);
+    entry.issuer.clone_from(&long);
+    entry.identities = (0..500).map(name).chain([long.clone()]).collect();
+    entry.policies = vec![entry.policies[0].clone(); 5000];
+    entry.policies[0].name.clone_from(&long);
+    (entry.csr, entry.tbs, entry.evidence) = (vec![1; 100_000], vec![2; 100_000], vec![3; 100_000]);
+    let denial = entry.denial.as_mut().unwrap();
+    (denial.message, denial.hint) = (long.clone(), Some(long));
+    for sequence in 1..=2 {
+        let appended = match sequence {
+            1 => ledger.append_denied(&entry).await,
+            _ => ledger.append_refused(&entry).await,
+        };
+        assert_eq!(appended.unwrap().sequence, sequence);
+        let shown = ledger.reader().show(&Selector::Sequence(sequence)).await.unwrap();
+        assert_eq!(shown["identity"], name(0));
+        let message = shown["denial"]["message"].as_str().unwrap();
+        let digest = Digest::of(&entry.evidence).to_string();
+        assert!(message.contains("was cut") && message.contains(&digest));
+    }
+    let found = Filter {
+        identity: Some(name(0)),
+        ..Filter::default()
+    };
+    assert_eq!(ledger.reader().list(&found).await.unwrap().len(), 2);
     ledger.close().await;
     assert!(verify(&home.path()).await.is_sound());
 }

@@ -10,7 +10,7 @@ mod tbs;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sealwright_identity::{SerialError, SerialNumber, SharedClock, Timestamp, ValidityError};
+use sealwright_identity::{SerialError, SerialNumber, SharedClock, Timestamp, Validity, ValidityError};
 use sealwright_proto::gate::{Evidence, IssueRequest};
 use sealwright_x509::ceiling::CeilingViolation;
 use sealwright_x509::csr::VerifiedCsr;
@@ -36,6 +36,7 @@ pub struct CertificateAuthority {
 pub struct ToBeSigned {
     request: IssueRequest,
     serial: SerialNumber,
+    validity: Validity,
     context: RequestContext,
 }
 
@@ -94,6 +95,7 @@ impl CertificateAuthority {
         Ok(ToBeSigned {
             request: issue_request(&parts.issuer.name, &leaf, csr, parts.evidence),
             serial,
+            validity,
             context: parts.context,
         })
     }

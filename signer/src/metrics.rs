@@ -4,6 +4,7 @@
 //! therefore plain counters here: the names on the page stay those that dashboards already ask for.
 
 mod expiry;
+mod first_expiry;
 mod labels;
 mod queue;
 mod registration;
@@ -15,13 +16,14 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
-use sealwright_identity::SharedClock;
+use sealwright_identity::{SharedClock, Validity};
 use sealwright_policy_wasm::PolicyHost;
 use sealwright_runtime::metrics::PlainCounter;
 use tokio::time::Instant;
 
 use expiry::Expiries;
 pub use expiry::IssuerExpiry;
+use first_expiry::FirstExpiry;
 use labels::{
     CodeLabel, IssuerLabel, LatencyBuckets, ReasonLabel, ResultLabel, SignError, StageLabel, VerdictLabel,
 };
@@ -35,6 +37,7 @@ pub struct Metrics {
     sign_err_count: Family<SignError, PlainCounter>,
     success_count: PlainCounter,
     expiries: Arc<Expiries>,
+    first_expiry: Arc<FirstExpiry>,
 
     stages: Family<StageLabel, Histogram, LatencyBuckets>,
     requests: Family<CodeLabel, Counter>,
@@ -43,6 +46,7 @@ pub struct Metrics {
     handshake_failures: Family<ReasonLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
     connections: Gauge,
+    strangers: Counter,
     buffered_bytes: Gauge,
     clamped: Family<IssuerLabel, Counter>,
     unrecorded_denials: Counter,
@@ -58,6 +62,7 @@ impl Metrics {
             sign_err_count: Family::default(),
             success_count: PlainCounter::default(),
             expiries: Arc::default(),
+            first_expiry: Arc::default(),
             stages: Family::new_with_constructor(LatencyBuckets),
             requests: Family::default(),
             verdicts: Family::default(),
@@ -65,13 +70,14 @@ impl Metrics {
             handshake_failures: Family::default(),
             refused: Family::default(),
             connections: Gauge::default(),
+            strangers: Counter::default(),
             buffered_bytes: Gauge::default(),
             clamped: Family::default(),
             unrecorded_denials: Counter::default(),
             reloads: Family::default(),
         };
-        metrics.register_istio(registry, clock);
-        metrics.register_own(registry);
+        metrics.register_istio(registry, Arc::clone(&clock));
+        metrics.register_own(registry, clock);
         metrics.create_known_labels();
         metrics
     }
@@ -94,6 +100,11 @@ impl Metrics {
     /// An authenticated request was not signed; `error` is Istio's word for the kind.
     pub fn sign_failed(&self, error: &'static str) {
         self.sign_err_count.get_or_create(&SignError { error }).inc();
+    }
+
+    /// The gate issued a certificate that is valid then.
+    pub fn certified(&self, validity: Validity) {
+        self.first_expiry.issued(validity);
     }
 
     /// A certificate left the front.
@@ -140,6 +151,11 @@ impl Metrics {
     /// The gauge of open connections.
     pub fn connections(&self) -> &Gauge {
         &self.connections
+    }
+
+    /// Counts connections that were closed because nobody was authenticated on them in time.
+    pub fn strangers(&self) -> &Counter {
+        &self.strangers
     }
 
     /// The gauge of request bytes held in memory.

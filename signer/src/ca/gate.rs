@@ -56,6 +56,7 @@ impl Gate {
             .checked_sub(ANSWER_MARGIN)
             .unwrap_or(context.deadline);
         let issued = self.client.issue(tbs.request, deadline).await?;
+        self.metrics.certified(tbs.validity);
         info!(
             target: "audit",
             serial = %tbs.serial,

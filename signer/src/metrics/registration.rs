@@ -7,6 +7,7 @@ use sealwright_identity::SharedClock;
 
 use super::Metrics;
 use super::expiry::ExpiryCollector;
+use super::first_expiry::FirstExpiryCollector;
 use super::labels::{HandshakeFailure, ReasonLabel, Refused, ResultLabel, SignError, Stage, StageLabel};
 
 impl Metrics {
@@ -39,7 +40,11 @@ impl Metrics {
         registry.register_collector(Box::new(ExpiryCollector::new(Arc::clone(&self.expiries), clock)));
     }
 
-    pub(super) fn register_own(&self, registry: &mut Registry) {
+    pub(super) fn register_own(&self, registry: &mut Registry, clock: SharedClock) {
+        registry.register_collector(Box::new(FirstExpiryCollector {
+            certificates: Arc::clone(&self.first_expiry),
+            clock,
+        }));
         registry.register(
             "sealwright_request_stage_seconds",
             "Time spent in each part of a certificate request",
@@ -74,6 +79,11 @@ impl Metrics {
             "sealwright_connections",
             "Open connections, handshakes included",
             self.connections.clone(),
+        );
+        registry.register(
+            "sealwright_connections_unauthenticated",
+            "Connections closed because nobody was authenticated on them in time",
+            self.strangers.clone(),
         );
         registry.register(
             "sealwright_buffered_bytes",

@@ -125,6 +125,8 @@ impl TestPki {
             name: "default".into(),
             key: "pkcs11:object=issuing".to_owned(),
             chain: Arc::new(self.chain()),
+            intermediates: vec![self.issuing_der.clone().into()],
+            roots_pem: self.roots_pem().into(),
             ceiling,
             policies: Vec::new(),
             authenticators: Vec::new(),

@@ -40,6 +40,14 @@ pub enum OrderError {
         /// As it was asked for.
         seconds: i64,
     },
+    /// No CSR and no metadata that could be granted is as long.
+    #[error("a message of {bytes} bytes is above the {limit} that CSR and metadata may have")]
+    TooLarge {
+        /// What the frame header says.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// `CertSigner` is not a string.
     #[error("metadata {CERT_SIGNER} is not a string")]
     SignerNotString,

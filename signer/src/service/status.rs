@@ -24,8 +24,11 @@ use crate::ca::PrepareError;
 const DOMAIN: &str = "sealwright";
 /// When to come back after an overload, if the gate has no wish of its own.
 const RETRY_DELAY: Duration = Duration::from_secs(1);
-/// Texts of policies, three times in one status: clients refuse trailers beyond 8 KiB.
+/// Texts of policies. Clients refuse trailers beyond 8 KiB, and a message in another script than
+/// Latin is three times as long on the wire.
 const MAX_TEXT_BYTES: usize = 512;
+/// Codes, policies' names and fields, which are identifiers.
+const MAX_NAME_BYTES: usize = 128;
 
 /// All that nobody who is not authenticated ever learns.
 pub const UNAUTHENTICATED: &str = "the request could not be authenticated";
@@ -125,7 +128,7 @@ impl OrderError {
         match self {
             Self::NegativeLifetime { .. } => "validity_duration",
             Self::SignerNotString => "metadata.CertSigner",
-            Self::NoName => "csr",
+            Self::NoName | Self::TooLarge { .. } => "csr",
             Self::MetadataTooLarge | Self::MetadataNotJson => "metadata",
         }
     }
@@ -181,32 +184,30 @@ fn gate_code(error: &ClientError) -> Code {
     }
 }
 
+/// Code and message once, for people; field and hint for programs, in the details.
 fn denied(denial: &Denial, id: &RequestId) -> Status {
-    let message = bounded(&denial.message);
+    let code = bounded(&denial.code, MAX_NAME_BYTES);
+    let message = bounded(&denial.message, MAX_TEXT_BYTES);
     let mut info = HashMap::from([("request_id".to_owned(), id.to_string())]);
-    for (name, text) in [
-        ("policy", &denial.policy),
-        ("field", &denial.field),
-        ("hint", &denial.hint),
+    for (name, text, longest) in [
+        ("policy", &denial.policy, MAX_NAME_BYTES),
+        ("field", &denial.field, MAX_NAME_BYTES),
+        ("hint", &denial.hint, MAX_TEXT_BYTES),
     ] {
         if !text.is_empty() {
-            info.insert(name.to_owned(), bounded(text));
+            info.insert(name.to_owned(), bounded(text, longest));
         }
     }
-    let code = bounded(&denial.code);
-    let mut details = ErrorDetails::with_error_info(code.clone(), DOMAIN, info);
+    let text = format!("{code}: {message}");
+    let mut details = ErrorDetails::with_error_info(code, DOMAIN, info);
     if !denial.field.is_empty() {
-        details.add_bad_request_violation(bounded(&denial.field), message.clone());
-    }
-    let mut text = format!("denied: {code}: {message}");
-    if !denial.hint.is_empty() {
-        text.push_str(&format!(" ({})", bounded(&denial.hint)));
+        details.add_bad_request_violation(bounded(&denial.field, MAX_NAME_BYTES), message);
     }
     Status::with_error_details(Code::PermissionDenied, text, details)
 }
 
 fn invalid(field: &str, reason: &str) -> Status {
-    let reason = bounded(reason);
+    let reason = bounded(reason, MAX_TEXT_BYTES);
     let details = ErrorDetails::with_bad_request_violation(field, reason.clone());
     let text = format!("CSR signing error ({reason})");
     Status::with_error_details(Code::InvalidArgument, text, details)
@@ -226,13 +227,13 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     Chain(error).to_string()
 }
 
-fn bounded(text: &str) -> String {
-    if text.len() <= MAX_TEXT_BYTES {
+fn bounded(text: &str, longest: usize) -> String {
+    if text.len() <= longest {
         return text.to_owned();
     }
     let mut short: String = text
         .char_indices()
-        .take_while(|(at, char)| at + char.len_utf8() <= MAX_TEXT_BYTES)
+        .take_while(|(at, char)| at + char.len_utf8() <= longest)
         .map(|(_, char)| char)
         .collect();
     short.push('…');

@@ -50,6 +50,12 @@ fn every_error_has_its_code() {
             Some("TTL_ERROR"),
         ),
         (
+            OrderError::TooLarge { bytes: 2, limit: 1 }.into(),
+            true,
+            Code::InvalidArgument,
+            Some("CSR_ERROR"),
+        ),
+        (
             OrderError::SignerNotString.into(),
             true,
             Code::InvalidArgument,
@@ -184,7 +190,7 @@ fn a_denial_says_what_and_why() {
     assert_eq!(info.metadata["request_id"], id.as_str());
     let violation = &details.bad_request().unwrap().field_violations[0];
     assert_eq!(violation.field, "caller.kubernetes.namespace");
-    assert!(status.message().contains("NAMESPACE"), "{}", status.message());
+    assert_eq!(status.message(), "NAMESPACE: the namespace is not allowed");
 }
 
 #[test]
@@ -236,13 +242,24 @@ fn a_lifetime_above_the_maximum_names_both() {
     assert!(status.message().contains("10800 s") && status.message().contains("7200 s"));
 }
 
+/// grpc-go and others refuse trailers beyond 8 KiB: the caller would then learn nothing at all.
 #[test]
-fn long_texts_are_cut_on_a_character() {
-    let long = Denial {
-        message: "é".repeat(4096),
-        ..denial()
+fn the_longest_denial_fits_into_trailers() {
+    let long = || "\u{00e9}".repeat(4096);
+    let denial = Denial {
+        policy: long(),
+        code: long(),
+        message: long(),
+        field: long(),
+        hint: long(),
     };
-    let status = RequestError::from(AuthorizationError::Denied(long.into())).to_status(&id());
-    assert!(status.message().len() < 2 * MAX_TEXT_BYTES);
-    assert!(status.details().len() < 4096);
+    let error = RequestError::from(AuthorizationError::Denied(denial.into()));
+    let headers = error.to_status(&id()).into_http::<()>().into_parts().0.headers;
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len() + 32)
+        .sum();
+    assert!(bytes < 8 << 10, "{bytes}");
+    let text = headers["grpc-message"].to_str().unwrap();
+    assert!(text.ends_with("%E2%80%A6"), "{text}");
 }

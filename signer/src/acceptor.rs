@@ -2,15 +2,18 @@
 //!
 //! tonic's own TLS settings can neither be reloaded nor take a clock, so the loop is ours.
 //! Handshakes run off it, a bounded number at a time and against a deadline; the count of open
-//! connections is bounded from the first packet to the last. A connection that does not begin with
-//! a TLS handshake is closed and counted: there is no plaintext here, whatever is configured.
+//! connections is bounded from the first packet to the last, and a connection on which nobody is
+//! authenticated in time is closed. One that does not begin with a TLS handshake is closed and
+//! counted: there is no plaintext here, whatever is configured.
 //!
 //! A client certificate is optional and, when given, verified at the handshake as Istio does.
 //! That says nothing about later requests: the authenticators check the chain again for each one.
 
 mod io;
+mod standing;
 
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,8 +22,9 @@ use rustls::ServerConfig;
 use sealwright_runtime::tls::ServerIdentity;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
-use tokio::time::{Instant, timeout_at};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_rustls::LazyConfigAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -28,6 +32,11 @@ use tracing::{debug, warn};
 use crate::metrics::{HandshakeFailure, Metrics, Refused};
 
 pub use io::{ConnectedPeer, ServerIo};
+#[cfg(test)]
+pub(crate) use standing::OPEN_CALLS;
+pub use standing::Standing;
+
+use io::Patience;
 
 /// Finished sessions that may wait to be served.
 const BACKLOG: usize = 64;
@@ -35,6 +44,9 @@ const BACKLOG: usize = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// The first octet of a TLS record that carries a handshake (RFC 8446 section 5.1).
 const HANDSHAKE_RECORD: u8 = 22;
+/// The longest turn of a handshake, many times what its computing takes. Turns keep a crowd in
+/// order; a peer that makes us wait loses its turn and goes on without one.
+const TURN: Duration = Duration::from_millis(250);
 
 /// What bounds the loop.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +57,8 @@ pub struct AcceptorLimits {
     pub handshakes: usize,
     /// From the accepted connection to the finished handshake.
     pub handshake_timeout: Duration,
+    /// From the finished handshake to the first request whose caller is authenticated.
+    pub authentication_timeout: Duration,
 }
 
 /// The TLS settings that handshakes use, over parts that can be replaced at any time.
@@ -74,6 +88,7 @@ pub fn accept(
     let acceptor = Acceptor {
         tls,
         timeout: limits.handshake_timeout,
+        patience: limits.authentication_timeout,
         connections: Arc::new(Semaphore::new(limits.connections)),
         handshakes: Arc::new(Semaphore::new(limits.handshakes.max(1))),
         sessions: sender,
@@ -88,6 +103,7 @@ pub fn accept(
 struct Acceptor {
     tls: ServerTls,
     timeout: Duration,
+    patience: Duration,
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     sessions: mpsc::Sender<std::io::Result<ServerIo>>,
@@ -166,16 +182,26 @@ impl Acceptor {
             _ if first != [HANDSHAKE_RECORD] => return Err(Failure::Plaintext),
             _ => {}
         }
-        let turn = self.handshakes.acquire().await;
-        let session = TlsAcceptor::from(Arc::clone(&self.tls.config))
-            .accept(stream)
-            .await
-            .map_err(Failure::of)?;
-        drop(turn);
-        let io = ServerIo::new(session, address, place);
+        let session = self.greet(stream).await.map_err(Failure::of)?;
+        let patience = Patience::of(self.patience, self.metrics.strangers().clone());
+        let io = ServerIo::new(session, address, place, patience);
         // Nobody takes sessions any more once the server has stopped.
         let _stopped = self.sessions.send(Ok(io)).await;
         Ok(())
+    }
+
+    /// Nobody takes a turn before there is something to compute.
+    async fn greet(&self, stream: TcpStream) -> std::io::Result<TlsStream<TcpStream>> {
+        let hello = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream).await?;
+        let turn = self.handshakes.acquire().await;
+        let mut handshake = pin!(hello.into_stream(Arc::clone(&self.tls.config)));
+        match timeout(TURN, &mut handshake).await {
+            Ok(session) => session,
+            Err(_elapsed) => {
+                drop(turn);
+                handshake.await
+            }
+        }
     }
 
     fn report(&self, address: SocketAddr, failure: &Failure) {

@@ -146,6 +146,7 @@ impl App {
             Arc::clone(&authenticators),
             AdmissionLimits {
                 message_bytes: config.server.max_message_bytes,
+                csr_bytes: config.server.max_csr_bytes,
                 buffered_bytes: config.server.max_buffered_bytes,
                 request_timeout: config.server.request_timeout.get(),
             },
@@ -227,6 +228,7 @@ impl App {
             connections: self.settings.max_connections,
             handshakes: parts::handshakes(),
             handshake_timeout: self.settings.handshake_timeout.get(),
+            authentication_timeout: self.settings.authentication_timeout.get(),
         };
         let watcher = drain.watcher();
         let incoming = acceptor::accept(self.listener, self.tls, limits, self.metrics, watcher.token());

@@ -46,6 +46,8 @@ pub struct ServerConfig {
     pub state: PathBuf,
     /// A TLS handshake that takes longer is given up.
     pub handshake_timeout: HumanDuration,
+    /// A connection on which nobody was authenticated for so long is closed.
+    pub authentication_timeout: HumanDuration,
     /// A request that takes longer is answered DEADLINE_EXCEEDED.
     pub request_timeout: HumanDuration,
     /// Open connections, handshakes included.
@@ -74,6 +76,7 @@ impl Default for ServerConfig {
             listen: SocketAddr::from(([127, 0, 0, 1], 15012)),
             state: PathBuf::from("front"),
             handshake_timeout: HumanDuration::from_secs(10),
+            authentication_timeout: HumanDuration::from_secs(60),
             request_timeout: HumanDuration::from_secs(10),
             max_connections: 10_000,
             max_streams_per_connection: 1_000,

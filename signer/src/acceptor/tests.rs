@@ -4,7 +4,7 @@ use rcgen::KeyPair;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use sealwright_runtime::tls::{ClientRoots, MinVersion, provider, server_config};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_rustls::{TlsConnector, client};
 use tonic::transport::server::Connected;
 
@@ -32,7 +32,20 @@ fn pair(
     (chain, PrivatePkcs8KeyDer::from(key.serialize_der()).into())
 }
 
+fn limits(connections: usize, handshake_timeout: Duration) -> AcceptorLimits {
+    AcceptorLimits {
+        connections,
+        handshakes: 1,
+        handshake_timeout,
+        authentication_timeout: PATIENT,
+    }
+}
+
 async fn server(min_version: MinVersion, connections: usize, patience: Duration) -> Server {
+    server_with(min_version, limits(connections, patience)).await
+}
+
+async fn server_with(min_version: MinVersion, limits: AcceptorLimits) -> Server {
     let pki = TestPki::new();
     let identity = ServerIdentity::new();
     let (chain, key) = pair(&pki, &[], &["localhost"]);
@@ -49,11 +62,7 @@ async fn server(min_version: MinVersion, connections: usize, patience: Duration)
             config: Arc::new(config),
             identity,
         },
-        AcceptorLimits {
-            connections,
-            handshakes: 1,
-            handshake_timeout: patience,
-        },
+        limits,
         Metrics::register(&mut registry, clock()),
         stop.clone(),
     );
@@ -116,10 +125,10 @@ async fn a_session_comes_with_its_peer() {
         let mut server = server(MinVersion::Tls12, 4, PATIENT).await;
         let without = server.connect(versions, None).await.unwrap();
         assert_eq!(without.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        let ConnectedPeer(peer) = server.incoming.next().await.unwrap().unwrap().connect_info();
+        let peer = server.incoming.next().await.unwrap().unwrap().connect_info().peer;
         assert!(peer.tls.as_ref().unwrap().chain.is_empty());
         let with = server.connect(versions, Some(&server.pki)).await.unwrap();
-        let ConnectedPeer(peer) = server.incoming.next().await.unwrap().unwrap().connect_info();
+        let peer = server.incoming.next().await.unwrap().unwrap().connect_info().peer;
         assert_eq!(peer.tls.as_ref().unwrap().chain.len(), 2);
         assert_eq!(peer.addr, with.get_ref().0.local_addr().unwrap());
     }
@@ -163,4 +172,70 @@ async fn a_stopped_loop_listens_no_more() {
     server.stop.cancel();
     assert!(server.incoming.next().await.is_none());
     TcpStream::connect(server.address).await.unwrap_err();
+}
+
+/// The first flight of a client that sends nothing after it.
+fn hello(server: &Server) -> Vec<u8> {
+    let mut roots = RootCertStore::empty();
+    roots.add(server.pki.root_der.clone().into()).unwrap();
+    let config = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(ALL)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("localhost").unwrap();
+    let mut client = rustls::ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut flight = Vec::new();
+    client.write_tls(&mut flight).unwrap();
+    flight
+}
+
+#[tokio::test]
+async fn who_stalls_a_handshake_holds_up_nobody() {
+    // The only turn there is.
+    let mut server = server(MinVersion::Tls12, 8, PATIENT).await;
+    let flight = hello(&server);
+    let mut stalled = Vec::new();
+    for sent in [&flight[..1], &flight[..flight.len() - 1], &flight[..]] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        stream.write_all(sent).await.unwrap();
+        stalled.push(stream);
+    }
+    server.connect(ALL, None).await.unwrap();
+    server.incoming.next().await.unwrap().unwrap();
+    assert!(server.count("sealwright_tls_handshake_failures_total{reason=\"timeout\"} 0"));
+}
+
+#[tokio::test]
+async fn a_connection_that_stays_a_strangers_ends() {
+    let limits = AcceptorLimits {
+        authentication_timeout: Duration::from_millis(1),
+        ..limits(4, PATIENT)
+    };
+    let mut server = server_with(MinVersion::Tls12, limits).await;
+    let _client = server.connect(ALL, None).await.unwrap();
+    let mut io = server.incoming.next().await.unwrap().unwrap();
+    let error = io.read(&mut [0]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    // Nor can a peer that reads nothing hold it open.
+    io.write_all(b"late").await.unwrap_err();
+    io.shutdown().await.unwrap_err();
+    assert!(server.count("sealwright_connections_unauthenticated_total 1"));
+}
+
+#[tokio::test]
+async fn a_connection_with_an_authenticated_caller_stays() {
+    let limits = AcceptorLimits {
+        authentication_timeout: Duration::from_millis(1),
+        ..limits(4, PATIENT)
+    };
+    let mut server = server_with(MinVersion::Tls12, limits).await;
+    let mut client = server.connect(ALL, None).await.unwrap();
+    let mut io = server.incoming.next().await.unwrap().unwrap();
+    io.connect_info().standing.vouch();
+    let mut byte = [0];
+    let (read, written) = tokio::join!(io.read(&mut byte), client.write_all(b"x"));
+    assert_eq!(read.unwrap(), 1);
+    written.unwrap();
+    assert!(server.count("sealwright_connections_unauthenticated_total 0"));
 }

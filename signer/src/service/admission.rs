@@ -2,8 +2,11 @@
 //!
 //! In this order, each step cheaper than the next would be to undo: a place in the budget of
 //! buffered bytes, the credentials in the headers, the five octets that head the message, its
-//! bytes. A stranger's body is never read, and a message above the limit is refused by what its
+//! bytes. A stranger's body is never read, and a message that is too large is refused by what its
 //! header says. (tonic's own decoder would call that OUT_OF_RANGE, after authentication by none.)
+//!
+//! Until the credentials were good, whatever goes wrong is a stranger's doing: it is counted, and
+//! only samples of it are logged.
 
 mod message;
 
@@ -21,18 +24,21 @@ use tonic::server::NamedService;
 use tower::Service;
 use tracing::{Instrument, Span, field, info, info_span};
 
+use self::message::Sizes;
 use super::budget::{Budget, Charge};
 use super::context::{Admitted, RequestContext, RequestId};
 use super::sampler::Sampler;
 use super::status::{RequestError, chain, code_name};
 use crate::acceptor::ConnectedPeer;
-use crate::authn::{AuthenticationFailure, Authenticators};
+use crate::authn::Authenticators;
 use crate::metrics::{Metrics, Stage};
 
 /// Refusals of strangers in the log, per second.
 const LOGGED_REFUSALS_PER_SECOND: u32 = 10;
 /// Longer values of `clusterid` are not repeated to policies.
 const MAX_CLUSTER_BYTES: usize = 256;
+/// What an order may need beside its CSR: metadata, whose JSON is far shorter than its message.
+const ORDER_BYTES: usize = 128 << 10;
 const CREATE_CERTIFICATE: &str = "istio.v1.auth.IstioCertificateService/CreateCertificate";
 const HANDLE_CSR: &str = "istio.v1.auth.IstioCAService/HandleCSR";
 
@@ -41,6 +47,8 @@ const HANDLE_CSR: &str = "istio.v1.auth.IstioCAService/HandleCSR";
 pub struct AdmissionLimits {
     /// One message, in bytes.
     pub message_bytes: usize,
+    /// The CSR in it, in bytes.
+    pub csr_bytes: usize,
     /// All messages together, in bytes.
     pub buffered_bytes: usize,
     /// From the headers to the answer.
@@ -135,11 +143,14 @@ impl Shared {
         );
         let id = context.id.clone();
         let method = context.method;
-        let work = self.serve(request, inner, context).instrument(span.clone());
+        let mut known = false;
+        let work = self
+            .serve(request, inner, context, &mut known)
+            .instrument(span.clone());
         let response = match work.await {
             Ok(response) => response,
             Err(error) => {
-                span.in_scope(|| self.report(&error));
+                span.in_scope(|| self.report(&error, known));
                 error.to_status(&id).into_http()
             }
         };
@@ -152,6 +163,7 @@ impl Shared {
         request: Request<Body>,
         mut inner: S,
         context: RequestContext,
+        known: &mut bool,
     ) -> Result<Response<Body>, RequestError>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
@@ -162,7 +174,7 @@ impl Shared {
         let work = async {
             // Held until the answer is made.
             let mut charge = self.budget.open().ok_or(RequestError::Overloaded)?;
-            let request = self.admit(request, context, &mut charge).await?;
+            let request = self.admit(request, context, &mut charge, known).await?;
             // Nothing here fails: the generated server answers errors too.
             Ok(inner.call(request).await.unwrap_or_else(|never| match never {}))
         };
@@ -171,49 +183,64 @@ impl Shared {
             .unwrap_or(Err(RequestError::DeadlineExceeded))
     }
 
+    fn sizes(&self) -> Sizes {
+        Sizes {
+            message: self.limits.message_bytes,
+            order: self.limits.csr_bytes.saturating_add(ORDER_BYTES),
+        }
+    }
+
     async fn admit(
         &self,
         request: Request<Body>,
         context: RequestContext,
         charge: &mut Charge,
+        known: &mut bool,
     ) -> Result<Request<Body>, RequestError> {
         let (mut head, body) = request.into_parts();
         let caller = {
             let _time = self.metrics.time(Stage::Authenticate);
             // Without a connection there is no peer: the layer was mounted on another transport.
-            let ConnectedPeer(peer) = head
+            let ConnectedPeer { peer, standing } = head
                 .extensions
                 .get::<ConnectedPeer>()
                 .ok_or(RequestError::NotAdmitted)?;
             Span::current().record("peer", field::display(peer.addr));
-            self.authenticators
+            let caller = self
+                .authenticators
                 .authenticate(&head.headers, peer)
                 .await
-                .map_err(RequestError::Unauthenticated)?
+                .map_err(RequestError::Unauthenticated)?;
+            standing.vouch();
+            *known = true;
+            caller
         };
         if let Some(identity) = caller.identities().first() {
             Span::current().record("caller", field::display(identity));
         }
         let message = {
             let _time = self.metrics.time(Stage::Body);
-            message::read(body, self.limits.message_bytes, charge).await?
+            message::read(body, self.sizes(), charge).await?
         };
         head.extensions.insert(Admitted::new(caller, context));
         Ok(Request::from_parts(head, message))
     }
 
-    fn report(&self, error: &RequestError) {
-        match error {
-            RequestError::Unauthenticated(failure) => self.report_stranger(failure),
-            error => info!(error = chain(error), "the request was refused before it was read"),
+    fn report(&self, error: &RequestError, known: bool) {
+        if let RequestError::Unauthenticated(_) = error {
+            self.metrics.authentication_failed();
         }
-    }
-
-    fn report_stranger(&self, failure: &AuthenticationFailure) {
-        self.metrics.authentication_failed();
-        if let Some(left_out) = self.refusals.admit() {
-            let reasons = failure.reasons();
-            info!(reasons, left_out, "a caller could not be authenticated");
+        if known {
+            if let Some(kind) = error.sign_error() {
+                self.metrics.sign_failed(kind);
+            }
+            info!(error = chain(error), "the request was refused before it was read");
+        } else if let Some(left_out) = self.refusals.admit() {
+            let reasons = match error {
+                RequestError::Unauthenticated(failure) => failure.reasons(),
+                error => chain(error),
+            };
+            info!(reasons, left_out, "a stranger's request was refused");
         }
     }
 }

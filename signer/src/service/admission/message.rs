@@ -8,12 +8,38 @@ use http_body_util::{BodyExt, Full};
 use tonic::body::Body;
 
 use super::super::budget::Charge;
+use super::super::order::OrderError;
 use super::super::status::RequestError;
 
 const HEADER_BYTES: usize = 5;
 
-/// Reads one message of at most `limit` bytes and hands it on as a body of its own.
-pub(super) async fn read(mut body: Body, limit: usize, charge: &mut Charge) -> Result<Body, RequestError> {
+/// How large a message may be.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sizes {
+    /// Any message, in bytes: what a client is told to be able to send.
+    pub(super) message: usize,
+    /// One that an order could come out of, in bytes: more is not worth holding.
+    pub(super) order: usize,
+}
+
+impl Sizes {
+    fn check(self, bytes: usize) -> Result<(), RequestError> {
+        let Self { message, order } = self;
+        if bytes > message {
+            return Err(RequestError::MessageTooLarge {
+                bytes,
+                limit: message,
+            });
+        }
+        if bytes > order {
+            return Err(OrderError::TooLarge { bytes, limit: order }.into());
+        }
+        Ok(())
+    }
+}
+
+/// Reads one message of an allowed size and hands it on as a body of its own.
+pub(super) async fn read(mut body: Body, sizes: Sizes, charge: &mut Charge) -> Result<Body, RequestError> {
     let mut buffered = Buffered::default();
     let mut wanted = None;
     while let Some(frame) = body.frame().await {
@@ -26,9 +52,7 @@ pub(super) async fn read(mut body: Body, limit: usize, charge: &mut Charge) -> R
         if wanted.is_none() {
             wanted = buffered.length();
             if let Some(bytes) = wanted {
-                if bytes > limit {
-                    return Err(RequestError::MessageTooLarge { bytes, limit });
-                }
+                sizes.check(bytes)?;
                 if !charge.raise(bytes.saturating_add(HEADER_BYTES)) {
                     return Err(RequestError::Overloaded);
                 }

@@ -10,10 +10,15 @@ use tokio::sync::watch;
 use tower::ServiceExt;
 
 use super::super::budget::BASE_CHARGE;
+use super::super::order::OrderError;
 use super::*;
 use crate::authn::{Peer, Trust};
 
 const LIMIT: usize = 1000;
+const SIZES: Sizes = Sizes {
+    message: LIMIT,
+    order: LIMIT,
+};
 
 /// What reached the service behind the layer.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +51,7 @@ fn admission(buffered_bytes: usize) -> Admission {
         Arc::new(authenticators),
         AdmissionLimits {
             message_bytes: LIMIT,
+            csr_bytes: LIMIT,
             buffered_bytes,
             request_timeout: Duration::from_secs(10),
         },
@@ -54,10 +60,13 @@ fn admission(buffered_bytes: usize) -> Admission {
 }
 
 fn peer() -> ConnectedPeer {
-    ConnectedPeer(Arc::new(Peer {
-        addr: SocketAddr::from(([127, 0, 0, 1], 1)),
-        tls: None,
-    }))
+    ConnectedPeer {
+        peer: Arc::new(Peer {
+            addr: SocketAddr::from(([127, 0, 0, 1], 1)),
+            tls: None,
+        }),
+        standing: Arc::default(),
+    }
 }
 
 /// A body that counts how often it is asked for data.
@@ -131,6 +140,48 @@ async fn an_exhausted_budget_is_an_overload_before_anything_else() {
     assert!(response.headers().contains_key("grpc-status-details-bin"));
 }
 
+/// Whatever goes wrong before the credentials were good: a flood of it must not fill the log.
+#[tokio::test]
+async fn only_samples_of_what_strangers_cause_are_logged() {
+    let lines = Lines::default();
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    for bytes in [BASE_CHARGE - 1, 1 << 20] {
+        let admission = admission(bytes);
+        for _ in 0..10 * LOGGED_REFUSALS_PER_SECOND {
+            let mut request = Request::new(Body::empty());
+            request.extensions_mut().insert(peer());
+            let response = admission.guard(Behind::default()).oneshot(request).await;
+            assert_ne!(grpc_status(&response.unwrap()), Code::Ok);
+        }
+    }
+    let logged = lines.0.load(Ordering::Relaxed);
+    // Two layers, each in two of its seconds at the most.
+    assert!(logged <= 4 * LOGGED_REFUSALS_PER_SECOND as usize, "{logged}");
+}
+
+/// A log that counts lines.
+#[derive(Clone, Default)]
+struct Lines(Arc<AtomicUsize>);
+
+impl tracing::Subscriber for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        metadata.target().starts_with("sealwright")
+    }
+
+    fn new_span(&self, _span: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn event(&self, _event: &tracing::Event<'_>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn record(&self, _span: &tracing::span::Id, _values: &tracing::span::Record<'_>) {}
+    fn record_follows_from(&self, _span: &tracing::span::Id, _follows: &tracing::span::Id) {}
+    fn enter(&self, _span: &tracing::span::Id) {}
+    fn exit(&self, _span: &tracing::span::Id) {}
+}
+
 fn charge(bytes: usize) -> Charge {
     Budget::new(bytes, prometheus_client::metrics::gauge::Gauge::default())
         .open()
@@ -138,7 +189,7 @@ fn charge(bytes: usize) -> Charge {
 }
 
 async fn read(frames: &[&[u8]]) -> Result<Vec<u8>, RequestError> {
-    let read = message::read(body(frames), LIMIT, &mut charge(1 << 20)).await?;
+    let read = message::read(body(frames), SIZES, &mut charge(1 << 20)).await?;
     Ok(read.collect().await.unwrap().to_bytes().to_vec())
 }
 
@@ -153,21 +204,43 @@ async fn a_message_comes_through_however_it_was_cut() {
     }
 }
 
-#[tokio::test]
-async fn an_oversize_message_is_refused_by_its_header_alone() {
+/// A message of `LIMIT + 1` bytes, of which only the header comes.
+async fn refused_by_header(sizes: Sizes) -> RequestError {
     let header = [0, 0, 0, 3, 0xe9];
     // Nothing behind the header is asked for: the stream would panic.
     let frames = futures::stream::iter([Bytes::copy_from_slice(&header)])
         .map(|data| Ok::<_, Infallible>(http_body::Frame::data(data)))
         .chain(futures::stream::poll_fn(|_| panic!("the body was read on")));
     let body = Body::new(StreamBody::new(frames));
-    let error = message::read(body, LIMIT, &mut charge(1 << 20))
+    message::read(body, sizes, &mut charge(1 << 20))
         .await
-        .unwrap_err();
+        .unwrap_err()
+}
+
+#[tokio::test]
+async fn an_oversize_message_is_refused_by_its_header_alone() {
+    let error = refused_by_header(SIZES).await;
     let RequestError::MessageTooLarge { bytes, limit } = error else {
         panic!("{error:?}");
     };
     assert_eq!((bytes, limit), (LIMIT + 1, LIMIT));
+}
+
+#[tokio::test]
+async fn a_message_larger_than_any_order_is_not_held() {
+    let sizes = Sizes {
+        message: 2 * LIMIT,
+        order: LIMIT,
+    };
+    let error = refused_by_header(sizes).await;
+    let expected = OrderError::TooLarge {
+        bytes: LIMIT + 1,
+        limit: LIMIT,
+    };
+    assert!(
+        matches!(&error, RequestError::Order(order) if *order == expected),
+        "{error:?}"
+    );
 }
 
 #[tokio::test]
@@ -185,7 +258,11 @@ async fn a_message_that_the_budget_cannot_hold_is_an_overload() {
     let mut charge = charge(BASE_CHARGE);
     let limit = 2 * BASE_CHARGE;
     let message = framed(&vec![0; limit]);
-    let error = message::read(body(&[&message]), limit, &mut charge)
+    let sizes = Sizes {
+        message: limit,
+        order: limit,
+    };
+    let error = message::read(body(&[&message]), sizes, &mut charge)
         .await
         .unwrap_err();
     assert!(matches!(error, RequestError::Overloaded), "{error:?}");

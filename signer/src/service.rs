@@ -8,6 +8,7 @@ mod admission;
 mod budget;
 mod context;
 mod legacy;
+mod open;
 mod order;
 mod response;
 mod sampler;
@@ -29,6 +30,7 @@ use crate::metrics::Metrics;
 
 pub use admission::{Admission, AdmissionLimits, AdmittedService};
 pub use context::{Admitted, RequestContext, RequestId};
+pub use open::OpenService;
 pub use order::{CertificateOrder, OrderError};
 pub(crate) use status::chain;
 pub use status::{IMPERSONATION_REFUSED, RequestError, UNAUTHENTICATED};

@@ -13,7 +13,7 @@ use tonic_health::server::HealthReporter;
 use super::{BuildError, RunError};
 use crate::acceptor::Incoming;
 use crate::config::ServerConfig;
-use crate::service::{Admission, CertificateService};
+use crate::service::{Admission, CertificateService, OpenService};
 
 /// As istiod does: dead peers are noticed within 40 s.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -25,6 +25,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 256 << 10;
 const MAX_HEADER_BYTES: u32 = 32 << 10;
 /// Messages of health and reflection are names.
 const MAX_SMALL_MESSAGE_BYTES: usize = 64 << 10;
+
+const HEALTH: &str = "grpc.health.v1.Health";
+const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 
 type Certificates = IstioCertificateServiceServer<CertificateService>;
 type Legacy = IstioCaServiceServer<CertificateService>;
@@ -73,10 +76,16 @@ impl Server {
 
     fn reflection_builder(&self) -> Option<tonic_reflection::server::Builder<'static>> {
         let sets = self.reflection.as_ref()?;
-        let builder = tonic_reflection::server::Builder::configure();
-        Some(sets.iter().fold(builder, |builder, set| {
-            builder.register_encoded_file_descriptor_set(set)
-        }))
+        let mut builder = tonic_reflection::server::Builder::configure();
+        for set in sets {
+            builder = builder.register_encoded_file_descriptor_set(set);
+        }
+        // What is described is more than what is served.
+        let legacy = self.legacy.then_some(Legacy::NAME);
+        for name in [Certificates::NAME, HEALTH, REFLECTION].into_iter().chain(legacy) {
+            builder = builder.with_service_name(name);
+        }
+        Some(builder)
     }
 
     /// Serves sessions until the drain, and those in flight until it is forced.
@@ -103,10 +112,10 @@ impl Server {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .add_service(self.admission.guard(certificates))
-            .add_service(health)
+            .add_service(OpenService(health))
             .add_optional_service(legacy)
-            .add_optional_service(reflection)
-            .add_optional_service(reflection_alpha)
+            .add_optional_service(reflection.map(OpenService))
+            .add_optional_service(reflection_alpha.map(OpenService))
             .serve_with_incoming_shutdown(incoming, stop.cancelled_owned());
         let both = async {
             tokio::select! {

@@ -145,3 +145,30 @@ fn is_near_its_end(issuer: &Issuer, now: Timestamp) -> bool {
     let life = end.saturating_since(issuer.chain.not_before());
     end.saturating_since(now) < life / WARN_DIVISOR
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{DAY, TestPki, clock};
+
+    #[test]
+    fn the_last_fifth_of_an_issuers_life_is_near_its_end() {
+        let ceiling = sealwright_identity::Ceiling {
+            trust_domain: "cluster.local".parse().unwrap(),
+            dns: Vec::new(),
+            max_lifetime: Duration::from_secs(DAY),
+            default_lifetime: Duration::from_secs(DAY),
+            key_types: Vec::new(),
+            usages: Vec::new(),
+            common_name: sealwright_identity::CommonName::None,
+        };
+        // Valid since an hour: two hours in all.
+        let issuer = TestPki::ending_in(Duration::from_secs(3600)).issuer(ceiling);
+        let end = issuer.chain.not_after();
+        assert!(!is_near_its_end(&issuer, clock().now()));
+        for (left, near) in [(1500, false), (1400, true), (0, true)] {
+            let then = end.saturating_sub(Duration::from_secs(left));
+            assert_eq!(is_near_its_end(&issuer, then), near, "{left}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! The whole front in this process: real TLS, real gRPC, the stock policy, and a gate of the test.
 
+mod connections;
 mod front;
 mod lifecycle;
 
@@ -108,6 +109,10 @@ async fn a_certificate_is_issued_over_mutual_tls(front: &Front) {
             "no {line} in {metrics}"
         );
     }
+    assert!(
+        metrics.contains("sealwright_time_to_first_expiry_seconds "),
+        "{metrics}"
+    );
     assert!(front.page("/bundle").await.contains("BEGIN CERTIFICATE"));
 }
 
@@ -151,6 +156,13 @@ async fn refusals_have_their_codes_and_denials_are_recorded(front: &Front) {
         (
             IstioCertificateRequest {
                 metadata: signer("nobody"),
+                ..request()
+            },
+            Code::InvalidArgument,
+        ),
+        (
+            IstioCertificateRequest {
+                csr: "x".repeat(3 << 20),
                 ..request()
             },
             Code::InvalidArgument,
@@ -240,8 +252,36 @@ async fn the_deprecated_service_answers_too(front: &Front) {
     let mut nameless = rcgen::CertificateParams::default();
     nameless.subject_alt_names.clear();
     let csr = nameless.serialize_request(&KeyPair::generate().unwrap()).unwrap();
-    let status = client.handle_csr(ask(csr.pem().unwrap())).await.unwrap_err();
-    assert_eq!(status.code(), Code::InvalidArgument);
+    let minutes = |requested_ttl_minutes| CsrRequest {
+        requested_ttl_minutes,
+        ..ask(request().csr)
+    };
+    for refused in [
+        ask(csr.pem().unwrap()),
+        ask(String::new()),
+        ask(request().csr.replace("A", "B")),
+        minutes(-1),
+        minutes(i32::MIN),
+        minutes(i32::MAX),
+    ] {
+        let status = client.handle_csr(refused).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
+    }
+    for (caller, code) in [
+        (
+            front.authenticated_channel(STRANGER).await,
+            Code::PermissionDenied,
+        ),
+        (front.channel(None).await, Code::Unauthenticated),
+    ] {
+        let mut client = IstioCaServiceClient::new(caller);
+        let status = client.handle_csr(ask(request().csr)).await.unwrap_err();
+        assert_eq!(status.code(), code, "{status:?}");
+    }
+    front.gate.behave(Behaviour::IsAway);
+    let status = client.handle_csr(ask(request().csr)).await.unwrap_err();
+    assert_eq!(status.code(), Code::Unavailable);
+    front.gate.behave(Behaviour::Signs);
 }
 
 async fn what_is_in_flight_is_finished_before_the_end(mut front: Front) {

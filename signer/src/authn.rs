@@ -11,6 +11,7 @@
 //! The invariant: a [`Caller`] is made here and nowhere else, always with at least
 //! one identity, and every identity is of the primary trust domain.
 
+pub(crate) mod access;
 mod bearer;
 mod caller;
 mod client_cert;
@@ -19,20 +20,25 @@ mod failure;
 mod jwt;
 #[cfg(test)]
 mod tests;
+mod token_review;
 mod trust;
 
 use http::HeaderMap;
 use sealwright_identity::{SharedClock, TrustBundle};
 use tokio::sync::watch;
 
+pub use access::Error as AccessError;
 pub use bearer::Error as BearerError;
 pub use caller::{AuthSource, Caller, KubernetesFacts, ObjectRef, Peer, PeerTls, TokenEvidence};
 pub use client_cert::Error as ClientCertificateError;
 pub use config::AuthenticatorConfig;
 pub use failure::{AuthenticationFailure, Error, Unverified};
 pub use jwt::{
-    ClaimsError, CompactError, Error as TokenError, KeySourceError, SelectError, SubjectError,
-    Unavailable,
+    ClaimsError, CompactError, Error as TokenError, KeySourceError, SelectError, SubjectError, Unavailable,
+};
+pub use token_review::{
+    BuildError as ClusterBuildError, ClusterError, Error as TokenReviewError, QuestionError, ReviewError,
+    VerdictError,
 };
 pub use trust::{Error as TrustError, Trust};
 
@@ -40,6 +46,7 @@ use caller::Stamp;
 use client_cert::ClientCertificate;
 use config::AuthenticatorKind;
 use jwt::Jwt;
+use token_review::TokenReview;
 
 /// The authenticators of one signer, in the order of its configuration.
 #[derive(Debug)]
@@ -51,9 +58,7 @@ pub struct Authenticators {
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
     /// Two authenticators have one name, so issuers could not tell them apart.
-    #[error(
-        "two authenticators are named {name:?}: give each [[authenticators]] a `name` of its own"
-    )]
+    #[error("two authenticators are named {name:?}: give each [[authenticators]] a `name` of its own")]
     DuplicateName {
         /// The name that is used twice.
         name: String,
@@ -67,6 +72,26 @@ pub enum BuildError {
         #[source]
         source: KeySourceError,
     },
+    /// A cluster of a `token-review` authenticator cannot be asked as configured.
+    #[error("authenticator {name:?} cannot be built")]
+    Cluster {
+        /// The authenticator's name.
+        name: String,
+        /// Which cluster, and why.
+        #[source]
+        source: ClusterBuildError,
+    },
+}
+
+/// Why something could not be read again. What was read before stays in place.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// A JWKS file.
+    #[error(transparent)]
+    Keys(#[from] KeySourceError),
+    /// A kubeconfig.
+    #[error(transparent)]
+    Cluster(#[from] ClusterBuildError),
 }
 
 #[derive(Debug)]
@@ -75,21 +100,22 @@ struct Entry {
     method: Method,
 }
 
-/// What an authenticator looks at. Kubernetes TokenReview joins here.
+/// What an authenticator looks at.
 #[derive(Debug)]
 enum Method {
     ClientCertificate(ClientCertificate),
     Jwt(Box<Jwt>),
+    TokenReview(Box<TokenReview>),
 }
 
 impl Authenticators {
     /// Makes the authenticators of `configs`.
     ///
-    /// JWKS files are read here; nothing is fetched from the network, so a signer
-    /// starts while a token issuer is away. `bundle` is read for every request.
+    /// JWKS files and kubeconfigs are read here; nothing is asked over the network, so a
+    /// signer starts while a token issuer or an API server is away. `bundle` is read for every request.
     ///
     /// # Errors
-    /// When two authenticators share a name, or a JWKS or CA file is missing or unusable.
+    /// When two authenticators share a name, or a JWKS file, CA file or kubeconfig is missing or unusable.
     pub fn build(
         configs: &[AuthenticatorConfig],
         trust: Trust,
@@ -99,20 +125,23 @@ impl Authenticators {
         let mut entries: Vec<Entry> = Vec::with_capacity(configs.len());
         for config in configs {
             let name = config.name.clone();
-            if entries
-                .iter()
-                .any(|entry| *entry.stamp.authenticator == *name)
-            {
+            if entries.iter().any(|entry| *entry.stamp.authenticator == *name) {
                 return Err(BuildError::DuplicateName { name });
             }
-            let method = match &config.kind {
-                AuthenticatorKind::ClientCertificate => Method::ClientCertificate(
-                    ClientCertificate::new(trust.clone(), bundle.clone(), clock.clone()),
-                ),
-                AuthenticatorKind::Jwt(jwt) => Jwt::new(&name, jwt, trust.clone(), clock.clone())
-                    .map(|jwt| Method::Jwt(Box::new(jwt)))
-                    .map_err(|source| BuildError::Keys { name, source })?,
-            };
+            let method =
+                match &config.kind {
+                    AuthenticatorKind::ClientCertificate => Method::ClientCertificate(
+                        ClientCertificate::new(trust.clone(), bundle.clone(), clock.clone()),
+                    ),
+                    AuthenticatorKind::Jwt(jwt) => Jwt::new(&name, jwt, trust.clone(), clock.clone())
+                        .map(|jwt| Method::Jwt(Box::new(jwt)))
+                        .map_err(|source| BuildError::Keys { name, source })?,
+                    AuthenticatorKind::TokenReview(review) => {
+                        TokenReview::new(config, review, trust.clone(), clock.clone())
+                            .map(|review| Method::TokenReview(Box::new(review)))
+                            .map_err(|source| BuildError::Cluster { name, source })?
+                    }
+                };
             let stamp = Stamp::new(&config.name, &config.attributes);
             entries.push(Entry { stamp, method });
         }
@@ -134,13 +163,13 @@ impl Authenticators {
         let mut failures = Vec::new();
         for Entry { stamp, method } in &self.entries {
             let result = match method {
-                Method::ClientCertificate(method) => {
-                    method.authenticate(peer, stamp).map_err(Error::from)
-                }
+                Method::ClientCertificate(method) => method.authenticate(peer, stamp).map_err(Error::from),
                 Method::Jwt(method) => method
                     .authenticate(headers, peer, stamp)
                     .await
                     .map_err(Error::from),
+                // The stamp is the cluster's.
+                Method::TokenReview(method) => method.authenticate(headers, peer).await.map_err(Error::from),
             };
             match result {
                 Ok(caller) => return Ok(caller),
@@ -150,14 +179,17 @@ impl Authenticators {
         Err(AuthenticationFailure::new(peer.addr, failures))
     }
 
-    /// Reads every JWKS file again, as on SIGHUP. A file that cannot be used leaves
-    /// the keys read before in place and is reported with its authenticator's name.
-    pub async fn reload(&self) -> Vec<(String, KeySourceError)> {
+    /// Reads every JWKS file and kubeconfig again, as on SIGHUP. A file that cannot be used
+    /// leaves what was read before in place and is reported with its authenticator's name.
+    pub async fn reload(&self) -> Vec<(String, ReloadError)> {
         let mut failed = Vec::new();
         for Entry { stamp, method } in &self.entries {
-            if let Method::Jwt(method) = method
-                && let Err(error) = method.reload().await
-            {
+            let outcome = match method {
+                Method::ClientCertificate(_) => Ok(()),
+                Method::Jwt(method) => method.reload().await.map_err(ReloadError::from),
+                Method::TokenReview(method) => method.reload().await.map_err(ReloadError::from),
+            };
+            if let Err(error) = outcome {
                 failed.push((stamp.authenticator.to_string(), error));
             }
         }

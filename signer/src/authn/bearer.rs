@@ -67,10 +67,7 @@ mod tests {
             (&["Basic dXNlcjpwYXNz"], Err(Error::Missing)),
             (&["bearer abc"], Err(Error::Missing)),
             (&["Istio abc"], Err(Error::Missing)),
-            (
-                &["Bearer abc", "Bearer abc"],
-                Err(Error::Several { count: 2 }),
-            ),
+            (&["Bearer abc", "Bearer abc"], Err(Error::Several { count: 2 })),
             (
                 &[&long],
                 Err(Error::TooLong {

@@ -93,11 +93,7 @@ pub(super) struct ClientCertificate {
 }
 
 impl ClientCertificate {
-    pub(super) fn new(
-        trust: Trust,
-        bundle: watch::Receiver<TrustBundle>,
-        clock: SharedClock,
-    ) -> Self {
+    pub(super) fn new(trust: Trust, bundle: watch::Receiver<TrustBundle>, clock: SharedClock) -> Self {
         Self {
             trust,
             verifier: ChainVerifier::new(bundle, clock),

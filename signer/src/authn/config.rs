@@ -11,6 +11,7 @@ use reqwest::Url;
 use sealwright_identity::HumanDuration;
 use serde::Deserialize;
 
+pub use self::clusters::{ClusterAccess, ClusterConfig, NodeAccount, NodeAccountError, TokenReviewConfig};
 pub use super::jwt::Algorithm;
 
 /// One authenticator.
@@ -32,6 +33,8 @@ pub enum AuthenticatorKind {
     ClientCertificate,
     /// The bearer token, as a JWT of one issuer.
     Jwt(Box<JwtConfig>),
+    /// The bearer token, by asking the API server of the caller's cluster.
+    TokenReview(Box<TokenReviewConfig>),
 }
 
 /// A `jwt` authenticator.
@@ -100,9 +103,7 @@ pub enum SubjectForm {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The name cannot be used in a list or a log line.
-    #[error(
-        "authenticators: name {name:?} is not usable: take 1 to 64 letters, digits, '-', '_' or '.'"
-    )]
+    #[error("authenticators: name {name:?} is not usable: take 1 to 64 letters, digits, '-', '_' or '.'")]
     Name {
         /// The name given.
         name: String,
@@ -142,11 +143,14 @@ pub enum Error {
 impl AuthenticatorConfig {
     /// The paths in this section, to be resolved against the configuration file's folder.
     pub fn paths_mut(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        let jwt = match &mut self.kind {
-            AuthenticatorKind::Jwt(jwt) => Some(&mut **jwt),
-            AuthenticatorKind::ClientCertificate => None,
+        let (jwt, review) = match &mut self.kind {
+            AuthenticatorKind::Jwt(jwt) => (Some(&mut **jwt), None),
+            AuthenticatorKind::TokenReview(review) => (None, Some(&mut **review)),
+            AuthenticatorKind::ClientCertificate => (None, None),
         };
-        jwt.into_iter().flat_map(|jwt| {
+        let clusters = review.into_iter().flat_map(|review| &mut review.clusters);
+        let accesses = clusters.map(|cluster| cluster.access.path_mut());
+        let of_jwt = jwt.into_iter().flat_map(|jwt| {
             let file = match &mut jwt.keys {
                 KeyLocation::File(path) => Some(path),
                 KeyLocation::Url(_) | KeyLocation::Discovery(_) => None,
@@ -154,7 +158,8 @@ impl AuthenticatorConfig {
             file.into_iter()
                 .chain(jwt.fetch.ca_file.as_mut())
                 .chain(jwt.fetch.bearer_token_file.as_mut())
-        })
+        });
+        of_jwt.chain(accesses)
     }
 }
 
@@ -180,13 +185,21 @@ struct Raw {
     refresh_interval: Option<HumanDuration>,
     refresh_cooldown: Option<HumanDuration>,
     max_stale: Option<HumanDuration>,
+    clusters: Option<Vec<clusters::RawCluster>>,
+    deadline: Option<HumanDuration>,
+    cache_for: Option<HumanDuration>,
+    cache_entries: Option<usize>,
+    max_in_flight: Option<usize>,
+    max_waiting: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 enum RawKind {
     ClientCertificate,
     Jwt,
+    TokenReview,
 }
 
 mod check;
+mod clusters;

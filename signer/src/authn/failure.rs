@@ -3,7 +3,7 @@
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 
-use super::{client_cert, jwt};
+use super::{client_cert, jwt, token_review};
 
 /// Why one authenticator did not vouch for the caller.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,9 @@ pub enum Error {
     /// The request's token was not accepted.
     #[error("token not accepted")]
     Token(#[from] jwt::Error),
+    /// The request's token was not vouched for by its cluster.
+    #[error("token not reviewed as good")]
+    Review(#[from] token_review::Error),
 }
 
 impl Error {
@@ -23,14 +26,19 @@ impl Error {
         match self {
             Self::ClientCertificate(error) => error.code(),
             Self::Token(error) => error.code(),
+            Self::Review(error) => error.code(),
         }
     }
 
-    /// Whether the credential was never judged, because the keys to judge it with
-    /// could not be had. The caller may be honest; the issuer's key set is away.
+    /// Whether the credential was never judged: the issuer's key set is away, or the
+    /// cluster's API server. The caller may be honest.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, Self::Token(jwt::Error::Keys(_)))
+        match self {
+            Self::Token(error) => matches!(error, jwt::Error::Keys(_)),
+            Self::Review(error) => error.is_unavailable(),
+            Self::ClientCertificate(_) => false,
+        }
     }
 }
 
@@ -65,9 +73,7 @@ impl AuthenticationFailure {
     /// Whether some credential was never judged, see [`Error::is_unavailable`].
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        self.failures
-            .iter()
-            .any(|(_, error)| error.is_unavailable())
+        self.failures.iter().any(|(_, error)| error.is_unavailable())
     }
 
     /// Every failure with its causes, `name: error: cause; name: …`.

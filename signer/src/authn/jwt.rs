@@ -14,7 +14,6 @@
 use http::HeaderMap;
 use sealwright_identity::SharedClock;
 
-use self::compact::Token;
 use self::source::KeySource;
 use super::bearer;
 use super::caller::{Caller, Peer, Stamp, TokenEvidence};
@@ -30,7 +29,10 @@ pub use keys::SelectError;
 pub use source::Unavailable;
 pub use subject::Error as SubjectError;
 
+pub(super) use claims::Rules;
+pub(super) use compact::Token;
 pub(super) use fetch::is_fetchable;
+pub(super) use subject::{is_dns_label, is_dns_subdomain, map as map_subject, service_account};
 
 mod algorithm;
 mod claims;
@@ -102,7 +104,7 @@ impl Error {
 pub(super) struct Jwt {
     issuer: String,
     algorithms: Vec<Algorithm>,
-    rules: claims::Rules,
+    rules: Rules,
     subject: SubjectForm,
     trust: Trust,
     keys: KeySource,
@@ -119,7 +121,7 @@ impl Jwt {
         Ok(Self {
             issuer: config.issuer.clone(),
             algorithms: config.algorithms.clone(),
-            rules: claims::Rules {
+            rules: Rules {
                 audiences: config.audiences.clone(),
                 clock_skew: config.clock_skew,
             },
@@ -144,10 +146,7 @@ impl Jwt {
             return Err(Error::Issuer { found });
         }
         let algorithm = self.accepted_algorithm(&token)?;
-        let key = self
-            .keys
-            .key(token.header.kid.as_deref(), algorithm)
-            .await?;
+        let key = self.keys.key(token.header.kid.as_deref(), algorithm).await?;
         if !key.verifies(algorithm, token.signed, &token.signature) {
             return Err(Error::Signature);
         }
@@ -157,9 +156,7 @@ impl Jwt {
             header_json: token.header_json,
             claims_json: token.claims_json,
         };
-        Ok(Caller::by_token(
-            stamp, recognized, kubernetes, evidence, peer,
-        ))
+        Ok(Caller::by_token(stamp, recognized, kubernetes, evidence, peer))
     }
 
     pub(super) async fn reload(&self) -> Result<(), KeySourceError> {

@@ -5,4 +5,5 @@ mod configuration;
 mod key_sources;
 mod order;
 pub(super) mod support;
+mod token_review;
 mod tokens;

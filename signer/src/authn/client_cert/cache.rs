@@ -151,10 +151,7 @@ mod tests {
     #[test]
     fn tells_chains_with_the_same_bytes_apart() {
         let of = |parts: &[&[u8]]| {
-            let chain: Vec<_> = parts
-                .iter()
-                .map(|part| CertificateDer::from(*part))
-                .collect();
+            let chain: Vec<_> = parts.iter().map(|part| CertificateDer::from(*part)).collect();
             ChainDigest::of(&chain)
         };
         assert_ne!(of(&[b"ab", b"c"]), of(&[b"a", b"bc"]));

@@ -141,12 +141,7 @@ impl Anchors {
         })
     }
 
-    fn path_window(
-        &self,
-        path: &VerifiedPath<'_>,
-        leaf: Window,
-        now: Timestamp,
-    ) -> Result<Window, Error> {
+    fn path_window(&self, path: &VerifiedPath<'_>, leaf: Window, now: Timestamp) -> Result<Window, Error> {
         let mut window = leaf;
         for intermediate in path.intermediate_certificates() {
             window = window.intersect(leaf::window(&intermediate.der())?);

@@ -54,9 +54,7 @@ pub(super) fn window(der: &[u8]) -> Result<Window, Error> {
 pub(super) fn read(der: &[u8]) -> Result<Leaf, Error> {
     let certificate = Certificate::from_der(der).map_err(Error::Encoding)?;
     let tbs = certificate.tbs_certificate();
-    let usages = tbs
-        .get_extension::<ExtendedKeyUsage>()
-        .map_err(Error::Encoding)?;
+    let usages = tbs.get_extension::<ExtendedKeyUsage>().map_err(Error::Encoding)?;
     let client_auth = usages.is_some_and(|(_, usages)| usages.0.contains(&ID_KP_CLIENT_AUTH));
     let names = tbs
         .get_extension::<SubjectAltName>()

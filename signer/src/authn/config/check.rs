@@ -6,8 +6,8 @@ use reqwest::Url;
 use sealwright_identity::HumanDuration;
 
 use super::{
-    Algorithm, AuthenticatorConfig, AuthenticatorKind, Error, FetchConfig, JwtConfig, KeyLocation,
-    Raw, RawKind,
+    Algorithm, AuthenticatorConfig, AuthenticatorKind, Error, FetchConfig, JwtConfig, KeyLocation, Raw,
+    RawKind,
 };
 use crate::authn::jwt::is_fetchable;
 
@@ -27,12 +27,17 @@ impl TryFrom<Raw> for AuthenticatorConfig {
         }
         let kind = match raw.kind {
             RawKind::ClientCertificate => {
-                if let Some(key) = raw.first_jwt_key() {
-                    return Err(raw.misplaced(key, "for kind \"client-certificate\""));
-                }
+                raw.refuse_foreign_keys("for kind \"client-certificate\"")?;
                 AuthenticatorKind::ClientCertificate
             }
-            RawKind::Jwt => AuthenticatorKind::Jwt(Box::new(raw.jwt()?)),
+            RawKind::Jwt => {
+                raw.refuse_foreign_keys("for kind \"jwt\"")?;
+                AuthenticatorKind::Jwt(Box::new(raw.jwt()?))
+            }
+            RawKind::TokenReview => {
+                raw.refuse_foreign_keys("for kind \"token-review\"")?;
+                AuthenticatorKind::TokenReview(Box::new(raw.token_review()?))
+            }
         };
         Ok(Self {
             name: raw.name,
@@ -54,14 +59,7 @@ impl Raw {
                     "the `iss` of the tokens, such as \"https://kubernetes.default.svc\"",
                 )
             })?;
-        let audiences = self
-            .audiences
-            .take()
-            .filter(|all| !all.is_empty())
-            .ok_or_else(|| self.missing("audiences", "a list such as [\"istio-ca\"]"))?;
-        if audiences.iter().any(String::is_empty) {
-            return Err(self.value("audiences", "an audience cannot be empty: remove it"));
-        }
+        let audiences = self.audiences()?;
         let fetch = FetchConfig {
             ca_file: self.ca_file.take(),
             bearer_token_file: self.bearer_token_file.take(),
@@ -71,23 +69,14 @@ impl Raw {
         if matches!(keys, KeyLocation::File(_)) {
             self.refuse_fetch_keys(&fetch)?;
         }
-        let algorithms = self
-            .algorithms
-            .take()
-            .unwrap_or_else(|| Algorithm::ALL.to_vec());
+        let algorithms = self.algorithms.take().unwrap_or_else(|| Algorithm::ALL.to_vec());
         if algorithms.is_empty() {
             return Err(self.value(
                 "algorithms",
                 "the list is empty: name at least one, or remove the key for all",
             ));
         }
-        let clock_skew = duration(self.clock_skew, CLOCK_SKEW);
-        if clock_skew > MAX_CLOCK_SKEW {
-            return Err(self.value(
-                "clock_skew",
-                "above 10m, which no clock in order needs: lower it",
-            ));
-        }
+        let clock_skew = self.clock_skew()?;
         let max_stale = duration(self.max_stale, MAX_STALE);
         let refresh_interval = duration(self.refresh_interval, REFRESH_INTERVAL.min(max_stale));
         if refresh_interval > max_stale {
@@ -110,14 +99,32 @@ impl Raw {
         })
     }
 
+    pub(super) fn audiences(&mut self) -> Result<Vec<String>, Error> {
+        let audiences = self
+            .audiences
+            .take()
+            .filter(|all| !all.is_empty())
+            .ok_or_else(|| self.missing("audiences", "a list such as [\"istio-ca\"]"))?;
+        if audiences.iter().any(String::is_empty) {
+            return Err(self.value("audiences", "an audience cannot be empty: remove it"));
+        }
+        Ok(audiences)
+    }
+
+    pub(super) fn clock_skew(&self) -> Result<Duration, Error> {
+        let clock_skew = duration(self.clock_skew, CLOCK_SKEW);
+        if clock_skew > MAX_CLOCK_SKEW {
+            return Err(self.value("clock_skew", "above 10m, which no clock in order needs: lower it"));
+        }
+        Ok(clock_skew)
+    }
+
     fn key_location(&mut self, issuer: &str, fetch: &FetchConfig) -> Result<KeyLocation, Error> {
         let discovery = self.discovery.unwrap_or(false);
         match (self.jwks_file.take(), self.jwks_url.take(), discovery) {
             (Some(path), None, false) => Ok(KeyLocation::File(path)),
             (None, Some(url), false) => self.url("jwks_url", &url, fetch).map(KeyLocation::Url),
-            (None, None, true) => self
-                .url("issuer", issuer, fetch)
-                .map(KeyLocation::Discovery),
+            (None, None, true) => self.url("issuer", issuer, fetch).map(KeyLocation::Discovery),
             (None, None, false) => Err(self.missing(
                 "jwks_file",
                 "name the issuer's keys with one of jwks_file, jwks_url and discovery = true",
@@ -156,28 +163,42 @@ impl Raw {
         Ok(())
     }
 
-    fn first_jwt_key(&self) -> Option<&'static str> {
-        [
-            ("issuer", self.issuer.is_some()),
-            ("audiences", self.audiences.is_some()),
-            ("jwks_file", self.jwks_file.is_some()),
-            ("jwks_url", self.jwks_url.is_some()),
-            ("discovery", self.discovery.is_some()),
-            ("ca_file", self.ca_file.is_some()),
-            ("bearer_token_file", self.bearer_token_file.is_some()),
-            ("allow_http_loopback", self.allow_http_loopback.is_some()),
-            ("algorithms", self.algorithms.is_some()),
-            ("subject", self.subject.is_some()),
-            ("clock_skew", self.clock_skew.is_some()),
-            ("refresh_interval", self.refresh_interval.is_some()),
-            ("refresh_cooldown", self.refresh_cooldown.is_some()),
-            ("max_stale", self.max_stale.is_some()),
+    /// Refuses the first key that belongs to other kinds only.
+    fn refuse_foreign_keys(&self, place: &'static str) -> Result<(), Error> {
+        const JWT: &[RawKind] = &[RawKind::Jwt];
+        const REVIEW: &[RawKind] = &[RawKind::TokenReview];
+        const BOTH: &[RawKind] = &[RawKind::Jwt, RawKind::TokenReview];
+        let foreign = [
+            ("issuer", self.issuer.is_some(), JWT),
+            ("audiences", self.audiences.is_some(), BOTH),
+            ("jwks_file", self.jwks_file.is_some(), JWT),
+            ("jwks_url", self.jwks_url.is_some(), JWT),
+            ("discovery", self.discovery.is_some(), JWT),
+            ("ca_file", self.ca_file.is_some(), JWT),
+            ("bearer_token_file", self.bearer_token_file.is_some(), JWT),
+            ("allow_http_loopback", self.allow_http_loopback.is_some(), BOTH),
+            ("algorithms", self.algorithms.is_some(), JWT),
+            ("subject", self.subject.is_some(), JWT),
+            ("clock_skew", self.clock_skew.is_some(), BOTH),
+            ("refresh_interval", self.refresh_interval.is_some(), JWT),
+            ("refresh_cooldown", self.refresh_cooldown.is_some(), JWT),
+            ("max_stale", self.max_stale.is_some(), JWT),
+            ("clusters", self.clusters.is_some(), REVIEW),
+            ("deadline", self.deadline.is_some(), REVIEW),
+            ("cache_for", self.cache_for.is_some(), REVIEW),
+            ("cache_entries", self.cache_entries.is_some(), REVIEW),
+            ("max_in_flight", self.max_in_flight.is_some(), REVIEW),
+            ("max_waiting", self.max_waiting.is_some(), REVIEW),
         ]
         .into_iter()
-        .find_map(|(key, present)| present.then_some(key))
+        .find(|(_, present, of)| *present && !of.contains(&self.kind));
+        match foreign {
+            Some((key, ..)) => Err(self.misplaced(key, place)),
+            None => Ok(()),
+        }
     }
 
-    fn missing(&self, key: &'static str, fix: &'static str) -> Error {
+    pub(super) fn missing(&self, key: &'static str, fix: &'static str) -> Error {
         Error::Missing {
             name: self.name.clone(),
             key,
@@ -193,7 +214,7 @@ impl Raw {
         }
     }
 
-    fn value(&self, key: &'static str, problem: &str) -> Error {
+    pub(super) fn value(&self, key: &'static str, problem: &str) -> Error {
         Error::Value {
             name: self.name.clone(),
             key,
@@ -202,6 +223,6 @@ impl Raw {
     }
 }
 
-fn duration(given: Option<HumanDuration>, default: Duration) -> Duration {
+pub(super) fn duration(given: Option<HumanDuration>, default: Duration) -> Duration {
     given.map_or(default, HumanDuration::get)
 }

@@ -11,8 +11,8 @@ use crate::authn::failure::Unverified;
 
 /// The claims that are looked at. A member that is there twice is refused.
 #[derive(Debug, Deserialize)]
-pub(super) struct Claims {
-    pub(super) iss: Option<String>,
+pub(in crate::authn) struct Claims {
+    pub(in crate::authn) iss: Option<String>,
     pub(super) sub: Option<String>,
     aud: Option<Audience>,
     exp: Option<NumericDate>,
@@ -22,12 +22,19 @@ pub(super) struct Claims {
     pub(super) kubernetes: Option<KubernetesClaim>,
 }
 
+impl Claims {
+    /// `exp`, if the token has one.
+    pub(in crate::authn) fn expires_at(&self) -> Option<Timestamp> {
+        self.exp.map(|date| date.0)
+    }
+}
+
 /// What an issuer's tokens have to satisfy.
 #[derive(Debug)]
-pub(super) struct Rules {
-    pub(super) audiences: Vec<String>,
+pub(in crate::authn) struct Rules {
+    pub(in crate::authn) audiences: Vec<String>,
     /// How far ahead of ours the issuer's clock may be.
-    pub(super) clock_skew: Duration,
+    pub(in crate::authn) clock_skew: Duration,
 }
 
 /// Why claims do not hold.
@@ -80,7 +87,7 @@ pub enum Error {
 }
 
 impl Error {
-    pub(super) fn code(&self) -> &'static str {
+    pub(in crate::authn) fn code(&self) -> &'static str {
         match self {
             Self::Missing { .. } | Self::NeverValid { .. } => "token_claims",
             Self::Expired { .. } => "token_expired",
@@ -95,7 +102,7 @@ impl Rules {
     ///
     /// The clock skew forgives an issuer whose clock is ahead. It is not added to `exp`:
     /// an issuer that means 60 s more can say so.
-    pub(super) fn check(&self, claims: &Claims, now: Timestamp) -> Result<(), Error> {
+    pub(in crate::authn) fn check(&self, claims: &Claims, now: Timestamp) -> Result<(), Error> {
         let exp = required(claims.exp, "exp")?;
         let nbf = required(claims.nbf, "nbf")?;
         let iat = required(claims.iat, "iat")?;

@@ -45,14 +45,14 @@ pub struct JsonError {
 }
 
 /// A token taken apart.
-pub(super) struct Token<'a> {
+pub(in crate::authn) struct Token<'a> {
     /// What the signature is over.
     pub(super) signed: &'a [u8],
     pub(super) header: Header,
-    pub(super) claims: Claims,
+    pub(in crate::authn) claims: Claims,
     pub(super) signature: Vec<u8>,
-    pub(super) header_json: String,
-    pub(super) claims_json: String,
+    pub(in crate::authn) header_json: String,
+    pub(in crate::authn) claims_json: String,
 }
 
 /// The members of a header that are looked at (RFC 7515 section 4.1). All others, such
@@ -66,7 +66,7 @@ pub(super) struct Header {
 }
 
 impl<'a> Token<'a> {
-    pub(super) fn parse(text: &'a str) -> Result<Self, Error> {
+    pub(in crate::authn) fn parse(text: &'a str) -> Result<Self, Error> {
         let (signed, signature) = text.rsplit_once('.').ok_or(Error::Parts)?;
         let (header, claims) = signed.split_once('.').ok_or(Error::Parts)?;
         let empty = header.is_empty() || claims.is_empty() || signature.is_empty();
@@ -97,9 +97,7 @@ impl fmt::Debug for Token<'_> {
 }
 
 fn decode(text: &str, part: &'static str) -> Result<Vec<u8>, Error> {
-    URL_SAFE_NO_PAD
-        .decode(text)
-        .map_err(|_| Error::Base64 { part })
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| Error::Base64 { part })
 }
 
 fn decode_text(text: &str, part: &'static str) -> Result<String, Error> {

@@ -126,17 +126,9 @@ impl KeySet {
     }
 
     /// The one key that a token with this `kid` and `alg` can have been signed with.
-    pub(super) fn select(
-        &self,
-        kid: Option<&str>,
-        algorithm: Algorithm,
-    ) -> Result<Arc<Key>, SelectError> {
+    pub(super) fn select(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, SelectError> {
         let named = |key: &&Arc<Key>| kid.is_none() || key.id.as_deref() == kid;
-        let mut fitting = self
-            .keys
-            .iter()
-            .filter(named)
-            .filter(|key| key.fits(algorithm));
+        let mut fitting = self.keys.iter().filter(named).filter(|key| key.fits(algorithm));
         let Some(key) = fitting.next() else {
             let unverified = |kid| Unverified::new(kid);
             return Err(match kid {
@@ -145,9 +137,7 @@ impl KeySet {
                     let kid = unverified(kid);
                     SelectError::Unfit { kid, algorithm }
                 }
-                Some(kid) => SelectError::UnknownId {
-                    kid: unverified(kid),
-                },
+                Some(kid) => SelectError::UnknownId { kid: unverified(kid) },
             });
         };
         match fitting.count() {

@@ -98,11 +98,7 @@ impl KeySource {
     }
 
     /// The key that a token with this `kid` and `alg` was signed with.
-    pub(super) async fn key(
-        &self,
-        kid: Option<&str>,
-        algorithm: Algorithm,
-    ) -> Result<Arc<Key>, Error> {
+    pub(super) async fn key(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, Error> {
         let seen = self.shared.finished();
         if let Ok(loaded) = self.shared.usable() {
             match loaded.keys.select(kid, algorithm) {
@@ -192,9 +188,7 @@ impl Shared {
 
     fn is_old(&self, loaded: &Loaded) -> bool {
         let age = self.clock.now().saturating_since(loaded.fetched_at);
-        self.limits
-            .refresh_interval
-            .is_some_and(|limit| age >= limit)
+        self.limits.refresh_interval.is_some_and(|limit| age >= limit)
     }
 
     /// Notes the start of a fetch, unless the last one is too close. A clock that was

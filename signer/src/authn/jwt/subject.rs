@@ -64,7 +64,7 @@ pub enum Error {
 
 /// The claim `kubernetes.io` of a service account token.
 #[derive(Debug, Deserialize)]
-pub(super) struct KubernetesClaim {
+pub(in crate::authn) struct KubernetesClaim {
     namespace: Option<String>,
     serviceaccount: Option<ObjectClaim>,
     pod: Option<ObjectClaim>,
@@ -78,7 +78,7 @@ struct ObjectClaim {
 }
 
 /// Finds the identity, and for service account tokens the workload.
-pub(super) fn map(
+pub(in crate::authn) fn map(
     form: SubjectForm,
     claims: &Claims,
     trust: &Trust,
@@ -108,7 +108,8 @@ pub(super) fn map(
     }
 }
 
-fn service_account(sub: &str) -> Result<(&str, &str), Error> {
+/// Namespace and name out of `system:serviceaccount:NAMESPACE:NAME`.
+pub(in crate::authn) fn service_account(sub: &str) -> Result<(&str, &str), Error> {
     let mut parts = sub.split(':');
     let parts = (
         parts.next(),
@@ -183,7 +184,7 @@ fn object(claim: Option<&ObjectClaim>, what: &'static str) -> Result<Option<Obje
 }
 
 /// RFC 1123 as Kubernetes reads it: lower case, at most 63.
-fn is_dns_label(text: &str) -> bool {
+pub(in crate::authn) fn is_dns_label(text: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     text.len() <= 63
         && !text.is_empty()
@@ -193,7 +194,7 @@ fn is_dns_label(text: &str) -> bool {
 }
 
 /// Labels with dots between them, at most 253. Names of accounts, pods and nodes.
-fn is_dns_subdomain(text: &str) -> bool {
+pub(in crate::authn) fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_dns_label)
 }
 

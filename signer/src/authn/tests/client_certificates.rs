@@ -41,9 +41,7 @@ async fn istio_cases() {
     let headers = http::HeaderMap::new();
     let authenticators = &pki.fixture.authenticators;
     // "Not TLS" and "no auth info" are one case here.
-    let plaintext = authenticators
-        .authenticate(&headers, &plaintext_peer())
-        .await;
+    let plaintext = authenticators.authenticate(&headers, &plaintext_peer()).await;
     let reason = plaintext.as_ref().unwrap_err().reasons();
     assert_eq!(
         reason,
@@ -82,10 +80,7 @@ async fn names_that_are_and_are_not_one_identity() {
         (&["spiffe://cluster.local/agent/a"], "accepted"),
         (&[CART, two], "client_certificate_identity"),
         (&[CART, CART], "client_certificate_identity"),
-        (
-            &[CART, "https://shop.example"],
-            "client_certificate_identity",
-        ),
+        (&[CART, "https://shop.example"], "client_certificate_identity"),
         (
             &["spiffe://foreign.example/ns/shop/sa/cart"],
             "client_certificate_identity",
@@ -109,10 +104,7 @@ async fn names_that_are_and_are_not_one_identity() {
         let result = pki.fixture.by_chain(&pki.chain(TestLeaf::new(uris))).await;
         assert_eq!(code(result), *expected, "{uris:?}");
     }
-    let comma = pki
-        .fixture
-        .by_chain(&pki.chain(TestLeaf::new(&[&comma])))
-        .await;
+    let comma = pki.fixture.by_chain(&pki.chain(TestLeaf::new(&[&comma]))).await;
     // One name, quoted whole: never split in two.
     assert!(comma.unwrap_err().reasons().contains("cart,spiffe://"));
 }
@@ -147,11 +139,7 @@ async fn chains_that_do_not_verify() {
     let dead = pki.root.intermediate("dead", NOW - 60);
     let as_ca = pki.issuing.issue(leaf());
     let rows: Vec<(&str, Vec<Vec<u8>>, &str)> = vec![
-        (
-            "by the root itself",
-            vec![pki.root.issue(leaf())],
-            "accepted",
-        ),
+        ("by the root itself", vec![pki.root.issue(leaf())], "accepted"),
         (
             "intermediate left out",
             vec![pki.issuing.issue(leaf())],
@@ -164,11 +152,7 @@ async fn chains_that_do_not_verify() {
         ),
         (
             "another CA, its root sent along",
-            vec![
-                stranger.issue(leaf()),
-                stranger.der.clone(),
-                other.der.clone(),
-            ],
+            vec![stranger.issue(leaf()), stranger.der.clone(), other.der.clone()],
             "client_certificate_untrusted",
         ),
         (
@@ -206,11 +190,7 @@ async fn chains_that_do_not_verify() {
             pki.chain(leaf().usages(&[ServerAuth])),
             "client_certificate_untrusted",
         ),
-        (
-            "client only",
-            pki.chain(leaf().usages(&[ClientAuth])),
-            "accepted",
-        ),
+        ("client only", pki.chain(leaf().usages(&[ClientAuth])), "accepted"),
         (
             "any usage",
             pki.chain(leaf().usages(&[])),

@@ -57,11 +57,7 @@ async fn keys_are_fetched_once_and_on_demand() {
     let fixture = from_url(&server.url(KEYS), "");
     assert_eq!(server.hits(KEYS), 0);
     let (a, b, c) = (token(), token(), token());
-    let all = tokio::join!(
-        judge(&fixture, &a),
-        judge(&fixture, &b),
-        judge(&fixture, &c)
-    );
+    let all = tokio::join!(judge(&fixture, &a), judge(&fixture, &b), judge(&fixture, &c));
     assert_eq!(all, ("accepted", "accepted", "accepted"));
     assert_eq!(judge(&fixture, &token()).await, "accepted");
     assert_eq!(server.hits(KEYS), 1);
@@ -99,8 +95,7 @@ async fn who_waited_for_a_fetch_needs_no_other() {
         fixture.clock.advance(seconds(5));
         release.notify_one();
     };
-    let (first, second, ()) =
-        tokio::join!(judge(&fixture, &token), judge(&fixture, &unknown), slow);
+    let (first, second, ()) = tokio::join!(judge(&fixture, &token), judge(&fixture, &unknown), slow);
     assert_eq!((first, second), ("accepted", "token_key_unknown"));
     assert_eq!(server.hits(KEYS), 1);
 }
@@ -120,10 +115,7 @@ async fn tokens_of_other_issuers_fetch_nothing() {
     let server = TestServer::start().await;
     server.set(KEYS, one_key());
     let fixture = from_url(&server.url(KEYS), "");
-    let other = RSA.sign(
-        &header(),
-        &with(claims(), json!({"iss": "https://evil.example"})),
-    );
+    let other = RSA.sign(&header(), &with(claims(), json!({"iss": "https://evil.example"})));
     assert_eq!(judge(&fixture, &other).await, "token_issuer");
     assert_eq!(judge(&fixture, "a.b.c").await, "token_malformed");
     assert_eq!(server.hits(KEYS), 0);

@@ -22,9 +22,7 @@ fn jwt(folder: &tempfile::TempDir) -> String {
 async fn the_first_that_vouches_wins() {
     let folder = tempfile::tempdir().unwrap();
     let root = TestCa::root("root");
-    let chain = [root.issue(TestLeaf::new(&[
-        "spiffe://cluster.local/ns/a/sa/by-certificate",
-    ]))];
+    let chain = [root.issue(TestLeaf::new(&["spiffe://cluster.local/ns/a/sa/by-certificate"]))];
     let token = authorization(&[&format!("Bearer {}", RSA.sign(&header(), &claims()))]);
     let roots = std::slice::from_ref(&root.der);
     let mtls_first = Fixture::new(&format!("{MTLS}{}", jwt(&folder)), roots);
@@ -38,10 +36,7 @@ async fn the_first_that_vouches_wins() {
             .authenticate(&token, &tls_peer(&chain))
             .await;
         assert_eq!(both.unwrap().source(), source);
-        let only_token = fixture
-            .authenticators
-            .authenticate(&token, &tls_peer(&[]))
-            .await;
+        let only_token = fixture.authenticators.authenticate(&token, &tls_peer(&[])).await;
         assert_eq!(only_token.unwrap().source(), AuthSource::Jwt);
         let only_chain = fixture.by_chain(&chain).await;
         assert_eq!(only_chain.unwrap().source(), AuthSource::ClientCertificate);
@@ -89,10 +84,7 @@ async fn a_log_line_cannot_be_forged() {
     let issuer = format!("x\n2026 INFO all is well\u{1b}[2J{}", "y".repeat(5000));
     let mut claims = claims();
     claims["iss"] = issuer.into();
-    let failure = fixture
-        .by_token(&RSA.sign(&header(), &claims))
-        .await
-        .unwrap_err();
+    let failure = fixture.by_token(&RSA.sign(&header(), &claims)).await.unwrap_err();
     let reasons = failure.reasons();
     assert!(
         !reasons.contains('\n') && !reasons.contains('\u{1b}'),

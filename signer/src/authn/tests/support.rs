@@ -1,5 +1,6 @@
 //! Named entities for the authenticators' tests: a clock, a PKI, token issuers, a server.
 
+pub(in crate::authn) mod api_server;
 pub(in crate::authn) mod pki;
 pub(in crate::authn) mod server;
 pub(in crate::authn) mod tokens;
@@ -46,8 +47,7 @@ impl Fixture {
         let clock = clock();
         let (bundle, receiver) = watch::channel(TrustBundle::from_ders(1, roots.iter().cloned()));
         let authenticators =
-            Authenticators::build(&sections(toml), trust(), receiver, Arc::new(clock.clone()))
-                .unwrap();
+            Authenticators::build(&sections(toml), trust(), receiver, Arc::new(clock.clone())).unwrap();
         Self {
             clock,
             bundle,
@@ -55,10 +55,7 @@ impl Fixture {
         }
     }
 
-    pub(super) async fn by_chain(
-        &self,
-        chain: &[Vec<u8>],
-    ) -> Result<Caller, AuthenticationFailure> {
+    pub(super) async fn by_chain(&self, chain: &[Vec<u8>]) -> Result<Caller, AuthenticationFailure> {
         self.authenticators
             .authenticate(&HeaderMap::new(), &tls_peer(chain))
             .await
@@ -66,10 +63,7 @@ impl Fixture {
 
     pub(super) async fn by_token(&self, token: &str) -> Result<Caller, AuthenticationFailure> {
         self.authenticators
-            .authenticate(
-                &authorization(&[&format!("Bearer {token}")]),
-                &tls_peer(&[]),
-            )
+            .authenticate(&authorization(&[&format!("Bearer {token}")]), &tls_peer(&[]))
             .await
     }
 }

@@ -60,10 +60,7 @@ async fn a_bound_token_makes_a_caller() {
     assert_eq!(caller.cluster(), Some("east"));
     assert_eq!(caller.attributes()["zone"], "a");
     let facts = caller.kubernetes().unwrap();
-    assert_eq!(
-        (&*facts.namespace, &*facts.service_account),
-        ("shop", "cart")
-    );
+    assert_eq!((&*facts.namespace, &*facts.service_account), ("shop", "cart"));
     assert_eq!(facts.pod.as_ref().unwrap().name, "cart-1");
     assert!(
         facts

@@ -176,8 +176,7 @@ fn ca_certificates(path: &Path) -> Result<Vec<Certificate>, Error> {
         path: path.to_owned(),
         source,
     };
-    let certificates =
-        Certificate::from_pem_bundle(&pem).map_err(|source| unusable(Some(source)))?;
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|source| unusable(Some(source)))?;
     if certificates.is_empty() {
         return Err(unusable(None));
     }

@@ -42,14 +42,8 @@ impl Jwk {
         let curve = self.crv.as_deref();
         let (kind, material) = match (self.kty.as_str(), curve) {
             ("RSA", _) => (Kind::Rsa, rsa(self.n.as_deref()?, self.e.as_deref()?)?),
-            ("EC", Some("P-256")) => (
-                Kind::P256,
-                point(self.x.as_deref()?, self.y.as_deref()?, 32)?,
-            ),
-            ("EC", Some("P-384")) => (
-                Kind::P384,
-                point(self.x.as_deref()?, self.y.as_deref()?, 48)?,
-            ),
+            ("EC", Some("P-256")) => (Kind::P256, point(self.x.as_deref()?, self.y.as_deref()?, 32)?),
+            ("EC", Some("P-384")) => (Kind::P384, point(self.x.as_deref()?, self.y.as_deref()?, 48)?),
             ("OKP", Some("Ed25519")) => {
                 let x = decode(self.x.as_deref()?).filter(|x| x.len() == 32)?;
                 (Kind::Ed25519, DecodingKey::from_ed_der(&x))

@@ -63,10 +63,7 @@ async fn the_bundle_of_the_moment_counts() {
     );
 
     let both = [pki.root.der.clone(), successor.der.clone()];
-    pki.fixture
-        .bundle
-        .send(TrustBundle::from_ders(2, both))
-        .unwrap();
+    pki.fixture.bundle.send(TrustBundle::from_ders(2, both)).unwrap();
     assert_eq!(code(pki.fixture.by_chain(&old).await), "accepted");
     assert_eq!(code(pki.fixture.by_chain(&new).await), "accepted");
 

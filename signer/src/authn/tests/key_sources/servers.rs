@@ -82,18 +82,12 @@ async fn discovery_finds_the_keys_of_its_own_issuer_only() {
     server.set(KEYS, one_key());
     let rows = [
         (document(&issuer, &server.url(KEYS)), None),
-        (
-            document(&format!("{issuer}/"), &server.url(KEYS)),
-            Some("not of"),
-        ),
+        (document(&format!("{issuer}/"), &server.url(KEYS)), Some("not of")),
         (
             document("https://evil.example", &server.url(KEYS)),
             Some("not of"),
         ),
-        (
-            document(&issuer, "http://keys.example/keys"),
-            Some("not https"),
-        ),
+        (document(&issuer, "http://keys.example/keys"), Some("not https")),
         (document(&issuer, "file:///etc/passwd"), Some("not https")),
         (document(&issuer, "keys"), Some("not https")),
         (
@@ -109,10 +103,7 @@ async fn discovery_finds_the_keys_of_its_own_issuer_only() {
             (Ok(_), None) => {}
             (Err(failure), Some(text)) => {
                 let reasons = failure.reasons();
-                assert!(
-                    failure.is_unavailable() && reasons.contains(text),
-                    "{reasons}"
-                );
+                assert!(failure.is_unavailable() && reasons.contains(text), "{reasons}");
             }
             (result, _) => panic!("{result:?} instead of {expected:?}"),
         }

@@ -127,8 +127,7 @@ async fn answer(
         state.requests.push((path.clone(), authorization));
         state.answers.get(&path).cloned()
     };
-    let head =
-        |status: &str, rest: &str| format!("HTTP/1.1 {status}\r\nconnection: close\r\n{rest}\r\n");
+    let head = |status: &str, rest: &str| format!("HTTP/1.1 {status}\r\nconnection: close\r\n{rest}\r\n");
     let mut answer = answer.unwrap_or(Answer::Status(404));
     if let Answer::Held(release, body) = answer {
         release.notified().await;
@@ -146,9 +145,7 @@ async fn answer(
         }
         Answer::Redirect(url) => {
             let rest = format!("location: {url}\r\ncontent-length: 0\r\n");
-            stream
-                .write_all(head("302 Found", &rest).as_bytes())
-                .await?;
+            stream.write_all(head("302 Found", &rest).as_bytes()).await?;
         }
         Answer::Held(..) => {}
         Answer::Endless(bytes) => {

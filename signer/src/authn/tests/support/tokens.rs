@@ -89,13 +89,10 @@ impl TestKey {
                     _ => &RSA_PKCS1_SHA256,
                 };
                 let mut signature = vec![0; key.public_modulus_len()];
-                key.sign(encoding, &random, message, &mut signature)
-                    .unwrap();
+                key.sign(encoding, &random, message, &mut signature).unwrap();
                 signature
             }
-            Self::P256(key) | Self::P384(key) => {
-                key.sign(&random, message).unwrap().as_ref().to_vec()
-            }
+            Self::P256(key) | Self::P384(key) => key.sign(&random, message).unwrap().as_ref().to_vec(),
             Self::Ed25519(key) => key.sign(message).as_ref().to_vec(),
         }
     }
@@ -153,11 +150,7 @@ pub(in crate::authn) fn key_set(keys: &[Value]) -> String {
 }
 
 pub(in crate::authn) fn unsigned(header: &str, claims: &str) -> String {
-    format!(
-        "{}.{}",
-        encode(header.as_bytes()),
-        encode(claims.as_bytes())
-    )
+    format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()))
 }
 
 pub(in crate::authn) fn encode(bytes: &[u8]) -> String {

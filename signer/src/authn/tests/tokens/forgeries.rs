@@ -96,8 +96,5 @@ async fn texts_that_are_no_tokens() {
         assert_eq!(issuer.judge(&token).await, "token_malformed", "{token}");
     }
     let huge = with(claims(), json!({"padding": "x".repeat(20_000)}));
-    assert_eq!(
-        issuer.judge(&RSA.sign(&header(), &huge)).await,
-        "token_malformed"
-    );
+    assert_eq!(issuer.judge(&RSA.sign(&header(), &huge)).await, "token_malformed");
 }

@@ -17,10 +17,7 @@ async fn headers_that_are_and_are_not_accepted() {
             json!({"jku": "https://evil.example/jwks", "x5u": "https://evil.example"}),
             "accepted",
         ),
-        (
-            json!({"jwk": p256.jwk("first"), "x5c": ["AAAA"]}),
-            "accepted",
-        ),
+        (json!({"jwk": p256.jwk("first"), "x5c": ["AAAA"]}), "accepted"),
         (json!({"kid": null}), "accepted"),
         (json!({"kid": "second"}), "token_key_unknown"),
         (json!({"kid": "third"}), "token_key_unknown"),
@@ -53,10 +50,7 @@ async fn each_algorithm_with_its_own_key_only() {
     let rs384_only = with(RSA.jwk("rs384"), json!({"alg": "RS384"}));
     let encryption = with(p256.jwk("enc"), json!({"use": "enc"}));
     let signing_op = with(p256.jwk("sign"), json!({"key_ops": ["sign"]}));
-    let verify_op = with(
-        p256.jwk("verify"),
-        json!({"use": null, "key_ops": ["verify"]}),
-    );
+    let verify_op = with(p256.jwk("verify"), json!({"use": null, "key_ops": ["verify"]}));
     let secret = json!({"kty": "oct", "k": "c2VjcmV0", "kid": "oct"});
     let more = [
         p256.jwk("p256"),
@@ -109,10 +103,7 @@ async fn a_token_without_kid_needs_a_single_fitting_key() {
     assert_eq!(single.judge(&token(&RSA, "RS256")).await, "accepted");
     assert_eq!(single.judge(&token(&two, "ES256")).await, "token_signature");
     let several = Issuer::new(&[one.jwk("one"), two.jwk("two")]);
-    assert_eq!(
-        several.judge(&token(&one, "ES256")).await,
-        "token_key_unknown"
-    );
+    assert_eq!(several.judge(&token(&one, "ES256")).await, "token_key_unknown");
     // A key without an id is found by tokens without one, and by no others.
     let nameless = Issuer::new(&[one.bare_jwk()]);
     assert_eq!(nameless.judge(&token(&one, "ES256")).await, "accepted");

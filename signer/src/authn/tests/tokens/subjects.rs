@@ -115,12 +115,6 @@ async fn spiffe_subjects_when_configured() {
     let old = json!({"sub": "spiffe://old.example/ns/shop/sa/cart"});
     let token = RSA.sign(&header(), &with(claims(), old));
     let caller = issuer.fixture.by_token(&token).await.unwrap();
-    assert_eq!(
-        caller.identities()[0].trust_domain().as_str(),
-        "cluster.local"
-    );
-    assert_eq!(
-        caller.presented().unwrap().trust_domain().as_str(),
-        "old.example"
-    );
+    assert_eq!(caller.identities()[0].trust_domain().as_str(), "cluster.local");
+    assert_eq!(caller.presented().unwrap().trust_domain().as_str(), "old.example");
 }

@@ -58,6 +58,14 @@ impl AuthenticationFailure {
         Self { peer, failures }
     }
 
+    /// A failure for want of keys, for the tests of what comes after one.
+    #[cfg(test)]
+    pub(crate) fn away() -> Self {
+        let keys = jwt::Unavailable::Never(None);
+        let failures = vec![("kubernetes".to_owned(), Error::Token(keys.into()))];
+        Self::new(SocketAddr::from(([192, 0, 2, 7], 4000)), failures)
+    }
+
     /// The address that the request came from.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {

@@ -1,6 +1,6 @@
 //! The one place where errors become gRPC statuses.
 //!
-//! Opaque to the unauthenticated: two fixed texts, and nothing that depends on the reason. Exact to
+//! Opaque to the unauthenticated: three fixed texts, and nothing that depends on the reason. Exact to
 //! the authenticated: codes, fields and hints as `google.rpc` details. What is our own fault is
 //! INTERNAL with the request's id and no more; the log has the rest.
 
@@ -32,6 +32,8 @@ const MAX_NAME_BYTES: usize = 128;
 
 /// All that nobody who is not authenticated ever learns.
 pub const UNAUTHENTICATED: &str = "the request could not be authenticated";
+/// The same, while what would judge the credential is away: worth another try.
+pub const NOT_AUTHENTICATED_NOW: &str = "the request cannot be authenticated now";
 /// The same, for a request to act for another identity.
 pub const IMPERSONATION_REFUSED: &str = "the request to act for another identity was refused";
 
@@ -82,6 +84,10 @@ impl RequestError {
     /// The status that the caller gets.
     pub fn to_status(&self, id: &RequestId) -> Status {
         match self {
+            Self::Unauthenticated(failure) if failure.is_unavailable() => {
+                let details = ErrorDetails::with_retry_info(Some(RETRY_DELAY));
+                Status::with_error_details(Code::Unavailable, NOT_AUTHENTICATED_NOW, details)
+            }
             Self::Unauthenticated(_) | Self::NotAdmitted => Status::unauthenticated(UNAUTHENTICATED),
             Self::MessageTooLarge { .. } => Status::resource_exhausted(self.to_string()),
             Self::MessageMalformed => Status::invalid_argument(self.to_string()),

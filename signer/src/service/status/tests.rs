@@ -175,6 +175,16 @@ fn the_unauthenticated_learn_two_fixed_texts() {
 }
 
 #[test]
+fn a_credential_that_nobody_could_judge_is_worth_another_try() {
+    let status = RequestError::Unauthenticated(AuthenticationFailure::away()).to_status(&id());
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(status.message(), NOT_AUTHENTICATED_NOW);
+    let details = status.get_error_details();
+    assert_eq!(details.retry_info().unwrap().retry_delay, Some(RETRY_DELAY));
+    assert!(details.error_info().is_none());
+}
+
+#[test]
 fn a_denial_says_what_and_why() {
     let id = id();
     let status = RequestError::from(AuthorizationError::Denied(denial().into())).to_status(&id);

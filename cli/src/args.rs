@@ -105,6 +105,9 @@ pub(crate) struct GateStart {
     /// Process id of the supervisor whose stream is standard input.
     #[arg(long, hide = true)]
     pub(crate) supervisor: Option<u32>,
+    /// The environment is [gate.env]'s already.
+    #[arg(long, hide = true, conflicts_with = "supervisor")]
+    pub(crate) prepared: bool,
     /// Print the checks that need the gate's environment, and end.
     #[arg(long, hide = true, conflicts_with = "supervisor")]
     pub(crate) check: bool,

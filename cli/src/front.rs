@@ -1,8 +1,10 @@
-//! `sealwright front`: the process with the network. Started by the supervisor only.
+//! The process with the network: under a supervisor (`sealwright front`), or alone, before a gate that
+//! listens on a named socket (`sealwright serve` with `gate.socket`).
 
-use std::{os::unix::net::UnixStream, process::ExitCode, sync::Arc};
+use std::{os::unix::net::UnixStream, path::Path, process::ExitCode, sync::Arc};
 
-use sealwright_identity::{SharedClock, SystemClock};
+use sealwright_gate::client::dial;
+use sealwright_identity::SystemClock;
 use sealwright_runtime::{
     Chain,
     metrics::Metrics,
@@ -16,7 +18,7 @@ use sealwright_runtime::{
     telemetry,
 };
 use sealwright_signer::{App, Plumbing, SignerConfig, app::Reloader, authn::Trust};
-use tokio::sync::mpsc;
+use tokio::{runtime::Runtime, sync::mpsc};
 use tracing::{error, info, warn};
 
 use crate::{
@@ -26,54 +28,82 @@ use crate::{
     settings::{self, Loaded, Settings},
 };
 
+/// Under a supervisor, which hands over the gates' streams.
 pub(crate) fn run(args: &FrontArgs) -> Result<ExitCode, Failure> {
     process::harden().or_fail(Class::Internal)?;
     process::die_with_parent(args.supervisor).or_fail(Class::Internal)?;
     let socket = process::take_stdin().or_fail(Class::Internal)?;
     let loaded = settings::load(&args.config, &launch::flags(args.listen, args.http))?;
     telemetry::init(&loaded.settings.log).or_fail(Class::Usage)?;
+    let boundary = serde_json::from_str(&args.boundary).or_fail_doing(Class::Internal, "--boundary")?;
     // Before there is a second thread, and before anything is read from the network.
-    confine(&args.boundary, &loaded)?;
-
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .thread_name("front")
-        .enable_all()
-        .build()
-        .or_fail(Class::Internal)?;
-    runtime.block_on(async {
+    confine(&boundary, &loaded)?;
+    runtime()?.block_on(async {
         let link = Link::new(socket).or_fail_doing(Class::Internal, "no supervisor")?;
-        serve(&loaded.settings, link).await
+        supervised(&loaded.settings, link).await
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn confine(boundary: &str, loaded: &Loaded) -> Result<(), Failure> {
-    let boundary: Boundary = serde_json::from_str(boundary).or_fail_doing(Class::Internal, "--boundary")?;
+/// Before a gate that somebody else starts, as another user, and that listens on `socket`.
+pub(crate) fn run_alone(loaded: &Loaded, socket: &Path) -> Result<ExitCode, Failure> {
+    launch::prepare_state(loaded, None)?;
+    let wanted = Boundary::Users {
+        uid: rustix::process::geteuid().as_raw(),
+        gid: rustix::process::getegid().as_raw(),
+    };
+    info!(gate = %socket.display(), "starting before a gate that runs by itself");
+    confine(&wanted, loaded)?;
+    runtime()?.block_on(async {
+        let mut signals = Signals::install().or_fail(Class::Internal)?;
+        let plumbing = plumbing();
+        let app = App::build(signer_config(&loaded.settings), dial(socket.to_owned()), plumbing)
+            .await
+            .or_fail(Class::Usage)?;
+        let reloader = app.reloader();
+        let stop = async move { heed(&mut signals, &reloader).await };
+        app.run(stop).await.or_fail(Class::Internal)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name("front")
+        .enable_all()
+        .build()
+        .or_fail(Class::Internal)
+}
+
+fn plumbing() -> Plumbing {
+    Plumbing {
+        clock: Arc::new(SystemClock),
+        metrics: Metrics::new(),
+        readiness: Readiness::new(),
+    }
+}
+
+fn confine(boundary: &Boundary, loaded: &Loaded) -> Result<(), Failure> {
     let confined = match boundary {
         Boundary::None { .. } => return Ok(()),
         Boundary::Users { .. } | Boundary::Landlock { .. } => landlock::confine(&launch::front_paths(loaded)),
     };
     match (confined, boundary) {
+        (Ok(()), _) => {}
         // The users are the boundary: Landlock is one more where there is one.
         (Err(error), Boundary::Users { .. }) => info!(why = %Chain(&error), "no Landlock on top"),
         (Err(error), _) => {
             return Err(error).or_fail_doing(Class::Internal, "the front cannot be confined");
         }
-        (Ok(()), _) => {}
     }
-    Ok(())
+    process::drop_capabilities().or_fail(Class::Internal)
 }
 
-async fn serve(settings: &Settings, link: Link) -> Result<(), Failure> {
+async fn supervised(settings: &Settings, link: Link) -> Result<(), Failure> {
     let mut signals = Signals::install_supervised().or_fail(Class::Internal)?;
-    let clock: SharedClock = Arc::new(SystemClock);
-    let readiness = Readiness::new();
     let (streams, received) = mpsc::channel::<UnixStream>(4);
-    let plumbing = Plumbing {
-        clock,
-        metrics: Metrics::new(),
-        readiness: readiness.clone(),
-    };
+    let plumbing = plumbing();
+    let readiness = plumbing.readiness.clone();
     let app = App::build(signer_config(settings), received, plumbing)
         .await
         .or_fail(Class::Usage)?;

@@ -1,6 +1,11 @@
 //! `sealwright gate`: the process that owns the key and the ledger; and `gate reset-pin`.
 
-use std::{io::Write, os::unix::net::UnixStream, process::ExitCode, sync::Arc};
+use std::{
+    io::Write,
+    os::unix::{net::UnixStream, process::CommandExt},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use sealwright_gate::server::{GateError, Home, ServerConfig, StreamSource, main_loop};
 use sealwright_hsm::softhsm::{Restoration, TokenFolder};
@@ -11,7 +16,7 @@ use crate::{
     args::{GateArgs, GateCommand, GateStart},
     check,
     failure::{Class, Failure, OrFail},
-    output, settings,
+    files, launch, output, settings,
 };
 
 pub(crate) fn run(args: &GateArgs) -> Result<ExitCode, Failure> {
@@ -27,6 +32,9 @@ pub(crate) fn run(args: &GateArgs) -> Result<ExitCode, Failure> {
 
 fn serve(start: &GateStart) -> Result<ExitCode, Failure> {
     process::harden().or_fail(Class::Internal)?;
+    if start.supervisor.is_none() && !start.prepared {
+        return Err(start_over(start));
+    }
     let source = match start.supervisor {
         Some(supervisor) => {
             process::die_with_parent(supervisor).or_fail(Class::Internal)?;
@@ -40,6 +48,26 @@ fn serve(start: &GateStart) -> Result<ExitCode, Failure> {
         let _gone = writeln!(std::io::stdout(), "{failure}");
     }
     result
+}
+
+/// Replaces this process by itself with the environment of `[gate.env]` alone, which a supervisor would
+/// have given it: modules read theirs from C, and it cannot be changed under threads.
+fn start_over(start: &GateStart) -> Failure {
+    let prepared = || {
+        let loaded = settings::load(&start.config, &[])?;
+        let mut command = std::process::Command::new(files::own_program()?);
+        command.args(["gate", "--prepared", "--config"]).arg(&loaded.file);
+        command
+            .env_clear()
+            .envs(launch::overrides())
+            .envs(&loaded.settings.gate.env);
+        command.current_dir(&loaded.base);
+        Ok(command)
+    };
+    match prepared() {
+        Ok(mut command) => Failure::new(Class::Internal, command.exec()),
+        Err(failure) => failure,
+    }
 }
 
 fn start_gate(start: &GateStart, source: StreamSource) -> Result<ExitCode, Failure> {

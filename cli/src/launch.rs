@@ -29,7 +29,7 @@ use tracing::{info, warn};
 use crate::{
     dev::home::Home as DevHome,
     failure::{Class, Failure, OrFail},
-    files,
+    files, front,
     settings::{self, ENV_PREFIX, Loaded},
 };
 
@@ -55,13 +55,24 @@ pub(crate) fn run(launch: Launch) -> Result<ExitCode, Failure> {
     telemetry::init(&loaded.settings.log).or_fail(Class::Usage)?;
     let open_files = process::raise_open_files();
 
+    if let Some(socket) = &loaded.settings.gate.socket {
+        info!(open_files, "limits");
+        return front::run_alone(&loaded, socket);
+    }
+
     // What can be known before a process is started is said now, with the right exit code.
     Issuers::load(&loaded.settings.gate_file(), SystemClock.now()).or_fail(Class::Usage)?;
     // Held by somebody else: said at once. The gate takes the lock for good.
     drop(Home::try_lock(&loaded.settings.gate.home).or_fail(Class::State)?);
 
     let boundary = choose_boundary(&loaded)?;
-    prepare_state(&loaded, &boundary)?;
+    let user = match &boundary {
+        Boundary::Users { uid, gid } => Some((*uid, *gid)),
+        // An earlier start may have given it to another user.
+        _ if rustix::process::geteuid().is_root() => Some((0, 0)),
+        _ => None,
+    };
+    prepare_state(&loaded, user)?;
     match &boundary {
         Boundary::None { .. } => warn!(%boundary, open_files, "starting"),
         _ => info!(%boundary, open_files, "starting"),
@@ -234,8 +245,8 @@ fn secrets(loaded: &Loaded) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Makes the front's state folder, and gives it to the front's user.
-fn prepare_state(loaded: &Loaded, boundary: &Boundary) -> Result<(), Failure> {
+/// Makes the front's state folder, and gives it to a user.
+pub(crate) fn prepare_state(loaded: &Loaded, user: Option<(u32, u32)>) -> Result<(), Failure> {
     let state = &loaded.settings.server.state;
     fs::DirBuilder::new()
         .recursive(true)
@@ -245,13 +256,7 @@ fn prepare_state(loaded: &Loaded, boundary: &Boundary) -> Result<(), Failure> {
             Class::Usage,
             format!("server.state: cannot make {}", state.display()),
         )?;
-    let owner = match boundary {
-        Boundary::Users { uid, gid } => Some((*uid, *gid)),
-        // An earlier start may have given it to another user.
-        _ if rustix::process::geteuid().is_root() => Some((0, 0)),
-        _ => None,
-    };
-    let Some((uid, gid)) = owner else {
+    let Some((uid, gid)) = user else {
         return Ok(());
     };
     let give = || -> std::io::Result<()> {
@@ -264,4 +269,27 @@ fn prepare_state(loaded: &Loaded, boundary: &Boundary) -> Result<(), Failure> {
         Class::Usage,
         format!("server.state: cannot give {} to user {uid}", state.display()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_readable_whole_unless_it_holds_a_secret() {
+        let secret = [PathBuf::from("/srv/home/pin"), PathBuf::from("/srv/home/gate")];
+        let readable = |file: &str| readable(Path::new(file), &secret);
+        assert_eq!(readable("/srv/home/roots.pem"), Path::new("/srv/home/roots.pem"));
+        assert_eq!(
+            readable("/srv/home/policies/a.wasm"),
+            Path::new("/srv/home/policies")
+        );
+        assert_eq!(readable("/srv/a.pem"), Path::new("/srv/a.pem"), "not all of /srv");
+    }
+
+    #[test]
+    fn flags_go_over_the_file_by_their_keys() {
+        let listen = Some(SocketAddr::from(([127, 0, 0, 1], 7)));
+        assert_eq!(flags(listen, None), [("server.listen", "127.0.0.1:7".to_owned())]);
+    }
 }

@@ -1,6 +1,7 @@
 //! `sealwright log`: the issuance log, read from its file, whether a signer runs or not.
 
 mod evidence;
+mod gate;
 mod list;
 mod show;
 mod verify;
@@ -33,25 +34,52 @@ pub(crate) fn run(args: &LogArgs, output: Output) -> Result<ExitCode, Failure> {
 }
 
 async fn open(place: &Where) -> Result<LedgerReader, Failure> {
-    LedgerReader::open(&path(place)?).await.map_err(failure)
+    match source(place).await? {
+        Source::File(reader) => Ok(*reader),
+        Source::Gate(_) => Err(Failure::text(
+            Class::Usage,
+            "this needs the ledger's file, which this user may not read; run it as the gate's user",
+        )),
+    }
 }
 
-fn path(place: &Where) -> Result<PathBuf, Failure> {
-    match (&place.home, &place.config) {
-        (_, Some(config)) => Ok(ledger_path(&settings::load(config, &[])?.settings.gate.home)),
+/// Where entries are read from.
+enum Source {
+    /// The file, whether a signer runs or not.
+    File(Box<LedgerReader>),
+    /// The gate's named socket: the file is not for this user.
+    Gate(PathBuf),
+}
+
+async fn source(place: &Where) -> Result<Source, Failure> {
+    let (path, socket) = match (&place.home, &place.config) {
+        (_, Some(config)) => {
+            let gate = settings::load(config, &[])?.settings.gate;
+            (ledger_path(&gate.home), gate.socket)
+        }
         (Some(home), None) => {
             // A development home, or a gate's own.
             let (inner, outer) = (ledger_path(&home.join("gate")), ledger_path(home));
-            Ok(if outer.exists() && !inner.exists() {
-                outer
-            } else {
-                inner
-            })
+            (
+                if outer.exists() && !inner.exists() {
+                    outer
+                } else {
+                    inner
+                },
+                None,
+            )
         }
-        (None, None) => Err(Failure::text(
-            Class::Usage,
-            "log needs --home DIR or --config FILE",
-        )),
+        (None, None) => {
+            return Err(Failure::text(
+                Class::Usage,
+                "log needs --home DIR or --config FILE",
+            ));
+        }
+    };
+    match (LedgerReader::open(&path).await, socket) {
+        (Ok(reader), _) => Ok(Source::File(Box::new(reader))),
+        (Err(ReadError::Absent(_) | ReadError::Open { .. }), Some(socket)) => Ok(Source::Gate(socket)),
+        (Err(error), _) => Err(failure(error)),
     }
 }
 

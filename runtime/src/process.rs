@@ -18,7 +18,7 @@ use rustix::{
         DumpableBehavior, Resource, Rlimit, Signal, getppid, getrlimit, set_dumpable_behavior,
         set_parent_process_death_signal, setrlimit,
     },
-    thread::set_no_new_privs,
+    thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs},
 };
 
 /// Makes the process non-dumpable (no core, no debugger of the same user, no reading of its
@@ -40,6 +40,33 @@ pub fn harden() -> Result<(), ProcessError> {
     };
     setrlimit(Resource::Core, no_core).map_err(failed("RLIMIT_CORE"))?;
     set_no_new_privs(true).map_err(failed("PR_SET_NO_NEW_PRIVS"))
+}
+
+/// Gives up what root may do beyond others, for ever: tracing, modules, raw devices, mounts, other
+/// users' processes. Ports below 1024 and files of other users stay, as far as Landlock lets.
+///
+/// Landlock does not cover all that root may do; without this a front that runs as root could
+/// get around it. Call it from the main thread before there is another. Nothing for other users.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn drop_capabilities() -> Result<(), ProcessError> {
+    let failed = |source: rustix::io::Errno| ProcessError::System {
+        what: "capset",
+        source: source.into(),
+    };
+    let kept = CapabilitySet::NET_BIND_SERVICE | CapabilitySet::DAC_OVERRIDE;
+    let has = capabilities(None).map_err(failed)?;
+    let kept = has.permitted & kept;
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: kept,
+            permitted: kept,
+            inheritable: CapabilitySet::empty(),
+        },
+    )
+    .map_err(failed)
 }
 
 /// Has the kernel kill this process when `parent` is gone, which may be so already.
@@ -149,4 +176,23 @@ pub enum ProcessError {
         /// Its id.
         parent: u32,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thread_that_dropped_its_capabilities_has_no_others() {
+        // Capabilities are the thread's own, so the other tests keep theirs.
+        std::thread::spawn(|| {
+            drop_capabilities().unwrap();
+            let left = capabilities(None).unwrap();
+            assert!(!left.permitted.contains(CapabilitySet::SYS_PTRACE));
+            assert!(!left.permitted.contains(CapabilitySet::SYS_MODULE));
+            assert_eq!(left.effective, left.permitted);
+        })
+        .join()
+        .unwrap();
+    }
 }

@@ -123,3 +123,41 @@ fn uid(name: &[&str]) -> String {
         part(20..32)
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::Temporary;
+
+    #[test]
+    fn a_token_names_its_key_and_its_workload() {
+        let folder = Temporary::beside(&std::env::temp_dir().join("sealwright-jwt")).unwrap();
+        let home = Home::at(folder.path());
+        make_issuer(&home).unwrap();
+        let now = Timestamp::from_unix_seconds(1_800_000_000);
+        let made = |ttl| {
+            let claims = Claims {
+                namespace: "default",
+                service_account: "web",
+                audience: "istio-ca",
+                ttl,
+                now,
+            };
+            let token = token(&home, &claims).unwrap();
+            let part = |at: usize| {
+                let text = token.split('.').nth(at).unwrap().to_owned();
+                serde_json::from_slice::<serde_json::Value>(&URL_SAFE_NO_PAD.decode(text).unwrap()).unwrap()
+            };
+            (part(0), part(1))
+        };
+        let (header, body) = made(3600);
+        let set: serde_json::Value = serde_json::from_slice(&fs::read(home.jwks()).unwrap()).unwrap();
+        assert_eq!(header["kid"], set["keys"][0]["kid"]);
+        assert_eq!(body["sub"], "system:serviceaccount:default:web");
+        assert_eq!(body["exp"], 1_800_003_600_i64);
+        assert_eq!(body["iat"], 1_800_000_000_i64);
+        let (_, expired) = made(-60);
+        assert_eq!(expired["exp"], 1_799_999_940_i64);
+        assert!(expired["nbf"].as_i64() < expired["exp"].as_i64());
+    }
+}

@@ -9,6 +9,7 @@ use std::{
 use sealwright_identity::{Clock, HumanDuration, SystemClock, Timestamp};
 use sealwright_ledger::{Filter, LedgerReader, ReadError, Row};
 
+use super::{Source, gate};
 use crate::{
     args::ListArgs,
     failure::{Class, Failure, OrFail},
@@ -16,13 +17,19 @@ use crate::{
 };
 
 pub(super) async fn run(args: &ListArgs, output: Output) -> Result<ExitCode, Failure> {
-    let reader = super::open(&args.place).await?;
     let filter = Filter {
         serial: args.serial.clone(),
         identity: args.identity.clone(),
         since: args.since.as_deref().map(time).transpose()?,
         until: args.until.as_deref().map(time).transpose()?,
         limit: args.limit,
+    };
+    let reader = match super::source(&args.place).await? {
+        Source::File(reader) => reader,
+        Source::Gate(socket) => {
+            show(&gate::list(&socket, &filter).await?, output)?;
+            return Ok(ExitCode::SUCCESS);
+        }
     };
     match (output, args.limit) {
         (Output::Json, None) => {
@@ -33,18 +40,22 @@ pub(super) async fn run(args: &ListArgs, output: Output) -> Result<ExitCode, Fai
                 listed => listed.map_err(super::failure)?,
             }
         }
-        (Output::Json, Some(limit)) => {
-            for row in newest(&reader, &filter, limit).await? {
-                output::json(&row)?;
-            }
-        }
-        (Output::Table, limit) => {
+        (_, limit) => {
             let rows = newest(&reader, &filter, limit.unwrap_or(ONE_ANSWER)).await?;
-            let header = ["recorded", "outcome", "identity", "serial", "policies"];
-            output::table(&header, rows.iter().map(cells))?;
+            show(&rows, output)?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn show(rows: &[Row], output: Output) -> Result<(), Failure> {
+    match output {
+        Output::Json => rows.iter().try_for_each(output::json),
+        Output::Table => output::table(
+            &["recorded", "outcome", "identity", "serial", "policies"],
+            rows.iter().map(cells),
+        ),
+    }
 }
 
 /// Rows that the reader gives in one answer.

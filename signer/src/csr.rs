@@ -33,3 +33,32 @@ impl CsrVerifier {
         VerifiedCsr::from_pem_or_der(csr, &self.limits)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::testing::{csr_with, metrics};
+
+    const ROUNDS: u32 = 1_000;
+
+    /// For ADR 7. Run with `--ignored`, and with optimized code for figures to quote.
+    #[test]
+    #[ignore = "measures, and asserts nothing"]
+    fn what_verification_costs() {
+        let verifier = CsrVerifier::new(16 << 10, metrics());
+        let csr = csr_with(&["a.example"], None);
+        let each = |work: &dyn Fn()| -> Duration {
+            let start = Instant::now();
+            (0..ROUNDS).for_each(|_| work());
+            start.elapsed() / ROUNDS
+        };
+        let good = each(&|| drop(verifier.verify(csr.der()).unwrap()));
+        // Refused without a look at the signature.
+        let mut cut = csr.der().to_vec();
+        cut.truncate(cut.len() - 1);
+        let unread = each(&|| drop(verifier.verify(&cut).unwrap_err()));
+        eprintln!("verified {good:?}, unreadable {unread:?}");
+    }
+}

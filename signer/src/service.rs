@@ -33,7 +33,7 @@ pub use context::{Admitted, RequestContext, RequestId};
 pub use open::OpenService;
 pub use order::{CertificateOrder, OrderError};
 pub(crate) use status::chain;
-pub use status::{IMPERSONATION_REFUSED, RequestError, UNAUTHENTICATED};
+pub use status::{IMPERSONATION_REFUSED, NOT_AUTHENTICATED_NOW, RequestError, UNAUTHENTICATED};
 #[cfg(test)]
 pub(crate) use testing::{test_context, test_order};
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::RwLock;
-use sealwright_gate::client::GateClient;
+use prometheus_client::metrics::counter::Counter;
+use sealwright_gate::client::{ConnectionState, GateClient};
 use sealwright_gate::issuers::Issuer;
 use sealwright_identity::{SharedClock, Timestamp};
 use sealwright_proto::gate::Status;
@@ -33,6 +34,7 @@ pub(super) struct Monitor {
     issuer_condition: Condition,
     clock: SharedClock,
     page: Arc<RwLock<String>>,
+    connections: Counter,
     warned: BTreeSet<(Arc<str>, Timestamp)>,
 }
 
@@ -47,6 +49,14 @@ impl Monitor {
         let page: Arc<RwLock<String>> = Arc::default();
         let shown = Arc::clone(&page);
         metrics.add_source(move || shown.read().clone());
+        let connections = Counter::default();
+        metrics.register(|registry| {
+            registry.register(
+                "sealwright_gate_connections",
+                "Connections made to a gate; each after the first followed the end of one",
+                connections.clone(),
+            );
+        });
         Self {
             gate,
             catalog,
@@ -54,6 +64,7 @@ impl Monitor {
             issuer_condition: readiness.condition("issuers", "they have not been looked at yet"),
             clock,
             page,
+            connections,
             warned: BTreeSet::new(),
         }
     }
@@ -62,7 +73,10 @@ impl Monitor {
     pub(super) async fn run(mut self) {
         let mut connection = self.gate.state();
         loop {
-            connection.mark_unchanged();
+            if let ConnectionState::Connected { generation } = *connection.borrow_and_update() {
+                let counted = self.connections.get();
+                self.connections.inc_by(generation.saturating_sub(counted));
+            }
             let pause = if self.look().await { LOOK } else { LOOK_WHILE_AWAY };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}

@@ -2,14 +2,14 @@
 
 mod connections;
 mod front;
+mod legacy;
 mod lifecycle;
 
 use std::time::Duration;
 
 use rcgen::KeyPair;
-use sealwright_proto::istio::istio_ca_service_client::IstioCaServiceClient;
+use sealwright_proto::istio::IstioCertificateRequest;
 use sealwright_proto::istio::istio_certificate_service_client::IstioCertificateServiceClient;
-use sealwright_proto::istio::{CsrRequest, IstioCertificateRequest};
 use sealwright_x509::{CertificateRef, pem};
 use tokio::net::TcpStream;
 use tonic::Code;
@@ -55,7 +55,7 @@ async fn requests_are_answered_as_they_should_be() {
     refusals_have_their_codes_and_denials_are_recorded(&front).await;
     a_gate_that_is_away_is_said_to_be(&front).await;
     a_reload_takes_all_or_nothing(&front).await;
-    the_deprecated_service_answers_too(&front).await;
+    legacy::the_deprecated_service_answers_too(&front).await;
     what_is_in_flight_is_finished_before_the_end(front).await;
 }
 
@@ -235,53 +235,6 @@ async fn a_gate_that_is_away_is_said_to_be(front: &Front) {
     assert_eq!(status.code(), Code::Unavailable);
     front.gate.behave(Behaviour::Signs);
     client.create_certificate(request()).await.unwrap();
-}
-
-async fn the_deprecated_service_answers_too(front: &Front) {
-    let mut client = IstioCaServiceClient::new(front.authenticated_channel(CART).await);
-    let ask = |csr: String| CsrRequest {
-        csr_pem: csr.into_bytes(),
-        requested_ttl_minutes: 10,
-        ..CsrRequest::default()
-    };
-    let answer = client.handle_csr(ask(request().csr)).await.unwrap().into_inner();
-    assert!(answer.is_approved && !answer.cert_chain.is_empty());
-    let leaf = pem::decode_one(&[pem::CERTIFICATE], &answer.signed_cert).unwrap();
-    let validity = CertificateRef::parse(&leaf).unwrap().validity();
-    assert_eq!(validity.duration(), Duration::from_secs(600 + 120));
-    let mut nameless = rcgen::CertificateParams::default();
-    nameless.subject_alt_names.clear();
-    let csr = nameless.serialize_request(&KeyPair::generate().unwrap()).unwrap();
-    let minutes = |requested_ttl_minutes| CsrRequest {
-        requested_ttl_minutes,
-        ..ask(request().csr)
-    };
-    for refused in [
-        ask(csr.pem().unwrap()),
-        ask(String::new()),
-        ask(request().csr.replace("A", "B")),
-        minutes(-1),
-        minutes(i32::MIN),
-        minutes(i32::MAX),
-    ] {
-        let status = client.handle_csr(refused).await.unwrap_err();
-        assert_eq!(status.code(), Code::InvalidArgument, "{status:?}");
-    }
-    for (caller, code) in [
-        (
-            front.authenticated_channel(STRANGER).await,
-            Code::PermissionDenied,
-        ),
-        (front.channel(None).await, Code::Unauthenticated),
-    ] {
-        let mut client = IstioCaServiceClient::new(caller);
-        let status = client.handle_csr(ask(request().csr)).await.unwrap_err();
-        assert_eq!(status.code(), code, "{status:?}");
-    }
-    front.gate.behave(Behaviour::IsAway);
-    let status = client.handle_csr(ask(request().csr)).await.unwrap_err();
-    assert_eq!(status.code(), Code::Unavailable);
-    front.gate.behave(Behaviour::Signs);
 }
 
 async fn what_is_in_flight_is_finished_before_the_end(mut front: Front) {

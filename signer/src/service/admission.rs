@@ -234,7 +234,7 @@ impl Shared {
             if let Some(kind) = error.sign_error() {
                 self.metrics.sign_failed(kind);
             }
-            info!(error = chain(error), "the request was refused before it was read");
+            info!(error = chain(error), "a certificate request was refused");
         } else if let Some(left_out) = self.refusals.admit() {
             let reasons = match error {
                 RequestError::Unauthenticated(failure) => failure.reasons(),

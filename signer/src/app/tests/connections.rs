@@ -1,11 +1,12 @@
 //! What a connection may do and for how long: strangers, compressed messages, a replaced bundle.
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Full, StreamBody};
 use sealwright_x509::pem;
 use tokio_stream::StreamExt;
 use tonic::Code;
 use tonic::body::Body;
+use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -85,26 +86,49 @@ async fn a_compressed_message_is_refused() {
     let front = Front::start(without_policies).await;
     let channel = front.authenticated_channel(CART).await;
     for (encoding, code) in [(Some("gzip"), Code::Unimplemented), (None, Code::Internal)] {
-        let mut request = http::Request::post(format!(
-            "https://{}/istio.v1.auth.IstioCertificateService/CreateCertificate",
-            front.bound.grpc
-        ))
-        .header("content-type", "application/grpc")
-        .header("te", "trailers");
+        let mut request = post(&front);
         if let Some(encoding) = encoding {
             request = request.header("grpc-encoding", encoding);
         }
         let body = Body::new(Full::new(Bytes::from_static(&[1, 0, 0, 0, 2, 0x1f, 0x8b])));
-        let response = channel
-            .clone()
-            .oneshot(request.body(body).unwrap())
-            .await
-            .unwrap();
-        let status = response.headers()["grpc-status"].as_bytes();
-        assert_eq!(Code::from_bytes(status), code);
+        let request = request.body(body).unwrap();
+        assert_eq!(code_of(channel.clone(), request).await, code);
     }
     assert!(front.gate.issues().is_empty());
     front.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_that_does_not_end_is_given_up() {
+    let front = Front::start(|config| {
+        without_policies(config);
+        config.server.request_timeout = "1s".parse().unwrap();
+    })
+    .await;
+    let begun = futures::stream::iter([Bytes::from_static(&[0, 0, 0, 0, 9, 1])])
+        .map(|data| Ok::<_, std::convert::Infallible>(http_body::Frame::data(data)))
+        .chain(futures::stream::pending());
+    let request = post(&front).body(Body::new(StreamBody::new(begun))).unwrap();
+    let channel = front.authenticated_channel(CART).await;
+    assert_eq!(code_of(channel, request).await, Code::DeadlineExceeded);
+    let page = front.page("/metrics").await;
+    assert!(page.contains("sealwright_buffered_bytes 0"), "{page}");
+    assert!(page.contains("sealwright_gate_connections_total 1"), "{page}");
+    front.stop().await;
+}
+
+fn post(front: &Front) -> http::request::Builder {
+    http::Request::post(format!(
+        "https://{}/istio.v1.auth.IstioCertificateService/CreateCertificate",
+        front.bound.grpc
+    ))
+    .header("content-type", "application/grpc")
+    .header("te", "trailers")
+}
+
+async fn code_of(channel: Channel, request: http::Request<Body>) -> Code {
+    let response = channel.oneshot(request).await.unwrap();
+    Code::from_bytes(response.headers()["grpc-status"].as_bytes())
 }
 
 /// The handshake was good and is not repeated: each request looks at the bundle of its own time.

@@ -10,10 +10,13 @@
 )]
 
 mod authentication;
+mod boundary;
 mod certificate;
 mod cli;
+mod config;
 mod crash;
 mod csr;
+mod hsm;
 mod ledger;
 mod policy;
 mod renewal;

@@ -25,6 +25,14 @@ impl Client {
         Self::with(signer, Self::tls(signer)).await.unwrap()
     }
 
+    /// Over TLS, to any server, with the roots in a file.
+    pub async fn connect_to(server: &str, roots: &std::path::Path) -> Self {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(std::fs::read(roots).unwrap()))
+            .domain_name("localhost");
+        Self::to(server, tls).await.unwrap()
+    }
+
     /// Over TLS, with a client certificate and its key in PEM.
     pub async fn connect_with(
         signer: &Signer,
@@ -42,7 +50,11 @@ impl Client {
     }
 
     async fn with(signer: &Signer, tls: ClientTlsConfig) -> Result<Self, tonic::transport::Error> {
-        let endpoint = Channel::from_shared(format!("https://{}", signer.grpc()))
+        Self::to(signer.grpc(), tls).await
+    }
+
+    async fn to(server: &str, tls: ClientTlsConfig) -> Result<Self, tonic::transport::Error> {
+        let endpoint = Channel::from_shared(format!("https://{server}"))
             .unwrap()
             .tls_config(tls)?;
         Ok(Self {

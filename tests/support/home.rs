@@ -6,27 +6,23 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     sync::OnceLock,
-    thread,
-    time::Duration,
 };
 
-use rustix::process::Signal;
 use serde_json::Value;
 
-use crate::{Outcome, Signer, command::binary, signer::signal};
+use crate::{Outcome, Serving, Signer, command::binary};
 
 /// A start that is to be refused has ended long before; one that is not is ended then, with 124.
-const SECONDS_TO_REFUSE: &str = "60";
+const SECONDS_TO_REFUSE: &str = "120";
 
 /// A home that belongs to one test.
 #[derive(Debug)]
 pub struct Home {
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
     path: PathBuf,
 }
 
@@ -49,10 +45,7 @@ impl Home {
             }
             fs::set_permissions(&place, fs::Permissions::from_mode(entry.mode)).unwrap();
         }
-        let home = Self {
-            _folder: folder,
-            path,
-        };
+        let home = Self { folder, path };
         // SoftHSM's file names the token folder absolutely.
         let conf = fs::read_to_string(home.file("softhsm2.conf")).unwrap();
         let tokens = format!("directories.tokendir = {}", home.file("token").display());
@@ -107,7 +100,30 @@ impl Home {
 
     /// Starts `serve`, which may have something to say against signing.
     pub fn serve(&self) -> Serving {
-        Serving::start(&self.config())
+        self.serve_with(&[], &[])
+    }
+
+    /// The same with further arguments, and variables in its environment.
+    pub fn serve_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Serving {
+        self.serve_as(&[], binary(), arguments, variables)
+    }
+
+    /// The same by another binary, with more options of `setpriv`.
+    pub fn serve_as(
+        &self,
+        options: &[&str],
+        program: &Path,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Serving {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "TERM"]).args(options).arg(program);
+        command
+            .args(["serve", "--config"])
+            .arg(self.config())
+            .args(arguments);
+        command.envs(variables.iter().copied());
+        Serving::start(command, self.folder.path().join("serve.log"))
     }
 
     /// What `serve` says when it refuses to start.
@@ -131,12 +147,17 @@ impl Home {
 
     /// The same with variables in its environment.
     pub fn run_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
+        let config = self.config();
+        let more = ["--config", config.to_str().unwrap()];
+        self.run_bare(&[arguments, &more].concat(), variables)
+    }
+
+    /// Runs exactly these arguments to their end, within a bound.
+    pub fn run_bare(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Outcome {
         let output = Command::new("timeout")
             .arg(SECONDS_TO_REFUSE)
             .arg(binary())
             .args(arguments)
-            .arg("--config")
-            .arg(self.config())
             .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .output()
@@ -146,95 +167,6 @@ impl Home {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
-    }
-}
-
-/// A running `sealwright serve`, ended when it is dropped. It listens; perhaps it does not sign.
-#[derive(Debug)]
-pub struct Serving {
-    child: Child,
-    /// `HOST:PORT` of gRPC.
-    pub grpc: String,
-    /// `HOST:PORT` of HTTP.
-    pub http: String,
-}
-
-impl Serving {
-    fn start(config: &Path) -> Self {
-        let mut child = Command::new("setpriv")
-            .args(["--pdeathsig", "TERM"])
-            .arg(binary())
-            .args([
-                "serve",
-                "--listen",
-                "127.0.0.1:0",
-                "--http",
-                "127.0.0.1:0",
-                "--config",
-            ])
-            .arg(config)
-            .env("SEALWRIGHT__LOG__FORMAT", "json")
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut said = String::new();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let listening = lines.by_ref().map_while(Result::ok).find_map(|line| {
-            said.push_str(&line);
-            said.push('\n');
-            let event: Value = serde_json::from_str(&line).ok()?;
-            (event["message"] == "listening").then_some(event)
-        });
-        let Some(event) = listening else {
-            child.wait().ok();
-            panic!("it does not listen; the log says:\n{said}")
-        };
-        // What comes later is read, so that no writer ever waits for a reader.
-        thread::spawn(move || lines.for_each(drop));
-        Self {
-            child,
-            grpc: event["grpc"].as_str().unwrap().to_owned(),
-            http: event["http"].as_str().unwrap().to_owned(),
-        }
-    }
-
-    /// A page of the HTTP listener: status and text.
-    pub async fn page(&self, path: &str) -> (u16, String) {
-        let response = reqwest::get(format!("http://{}{path}", self.http)).await.unwrap();
-        (response.status().as_u16(), response.text().await.unwrap())
-    }
-
-    /// Waits, within a bound, until a page has a text in it.
-    pub async fn wait_for(&self, path: &str, text: &str) -> (u16, String) {
-        let mut last = (0, String::new());
-        for _ in 0..600 {
-            last = self.page(path).await;
-            if last.1.contains(text) {
-                return last;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        panic!("{path} does not say {text:?} within 30 s, but {last:?}");
-    }
-
-    /// The supervisor's process id.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        signal(self.child.id(), Signal::TERM);
-        for _ in 0..600 {
-            if let Ok(Some(_)) = self.child.try_wait() {
-                return;
-            }
-            thread::sleep(Duration::from_millis(50));
-        }
-        self.child.kill().ok();
-        self.child.wait().ok();
     }
 }
 

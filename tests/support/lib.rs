@@ -18,11 +18,13 @@ pub mod command;
 pub mod csr;
 pub mod home;
 pub mod jwt;
+pub mod serving;
 pub mod signer;
 
 pub use client::{Client, Metadata};
 pub use command::{Outcome, run};
 pub use csr::Csr;
-pub use home::{Home, Serving};
+pub use home::Home;
 pub use jwt::Forge;
+pub use serving::{Process, Serving, within};
 pub use signer::{Signer, shared};

@@ -138,6 +138,14 @@ pub enum ConfigError {
         /// Bytes of one message.
         message: usize,
     },
+    /// Too small for the requests of a single caller.
+    #[error("server.{key} is below {min}: raise it, or leave it out for the default")]
+    TooSmall {
+        /// The key in `[server]`.
+        key: &'static str,
+        /// The smallest value.
+        min: usize,
+    },
     /// The backstop would hit before fuel does.
     #[error("policy_host.epoch_deadline is below 1s: it is a backstop, fuel is what decides")]
     EpochTooShort,
@@ -180,6 +188,14 @@ impl ServerConfig {
             return Err(ConfigError::BufferBelowMessage {
                 buffered: self.max_buffered_bytes,
                 message: self.max_message_bytes,
+            });
+        }
+        // Strangers have a part of it, in which a few requests must fit.
+        const MIN_BUFFERED: usize = 64 << 10;
+        if self.max_buffered_bytes < MIN_BUFFERED {
+            return Err(ConfigError::TooSmall {
+                key: "max_buffered_bytes",
+                min: MIN_BUFFERED,
             });
         }
         Ok(())

@@ -58,6 +58,10 @@ fn what_could_not_work_is_refused_by_its_key() {
         })
     );
     assert!(matches!(
+        with("max_message_bytes = 1024\nmax_buffered_bytes = 65535"),
+        Err(ConfigError::TooSmall { .. })
+    ));
+    assert!(matches!(
         with("max_message_bytes = 4294967295"),
         Err(ConfigError::TooLarge { .. })
     ));

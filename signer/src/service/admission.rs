@@ -16,6 +16,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 use tokio::time::{Instant, timeout_at};
 use tonic::Code;
@@ -30,13 +31,15 @@ use super::context::{Admitted, RequestContext, RequestId};
 use super::sampler::Sampler;
 use super::status::{RequestError, chain, code_name};
 use crate::acceptor::ConnectedPeer;
-use crate::authn::Authenticators;
+use crate::authn::{Authenticators, Caller};
 use crate::metrics::{Metrics, Stage};
 
 /// Refusals of strangers in the log, per second.
 const LOGGED_REFUSALS_PER_SECOND: u32 = 10;
 /// Longer values of `clusterid` are not repeated to policies.
 const MAX_CLUSTER_BYTES: usize = 256;
+/// The part of the buffered bytes that strangers may hold, beside those of the known.
+const STRANGERS_SHARE: usize = 4;
 /// What an order may need beside its CSR: metadata, whose JSON is far shorter than its message.
 const ORDER_BYTES: usize = 128 << 10;
 const CREATE_CERTIFICATE: &str = "istio.v1.auth.IstioCertificateService/CreateCertificate";
@@ -64,6 +67,8 @@ struct Shared {
     authenticators: Arc<Authenticators>,
     limits: AdmissionLimits,
     budget: Budget,
+    /// Of those whose credentials are being judged.
+    strangers: Budget,
     refusals: Sampler,
     metrics: Metrics,
 }
@@ -82,6 +87,10 @@ impl Admission {
             authenticators,
             limits,
             budget: Budget::new(limits.buffered_bytes, metrics.buffered_bytes().clone()),
+            strangers: Budget::new(
+                limits.buffered_bytes / STRANGERS_SHARE,
+                metrics.buffered_bytes().clone(),
+            ),
             refusals: Sampler::new(LOGGED_REFUSALS_PER_SECOND),
             metrics,
         }))
@@ -172,9 +181,15 @@ impl Shared {
         self.metrics.csr_received();
         let deadline = context.deadline;
         let work = async {
-            // Held until the answer is made.
-            let mut charge = self.budget.open().ok_or(RequestError::Overloaded)?;
-            let request = self.admit(request, context, &mut charge, known).await?;
+            let (head, body) = request.into_parts();
+            // The charge is held until the answer is made.
+            let (caller, mut charge) = self.identify(&head, known).await?;
+            let message = {
+                let _time = self.metrics.time(Stage::Body);
+                message::read(body, self.sizes(), &mut charge).await?
+            };
+            let mut request = Request::from_parts(head, message);
+            request.extensions_mut().insert(Admitted::new(caller, context));
             // Nothing here fails: the generated server answers errors too.
             Ok(inner.call(request).await.unwrap_or_else(|never| match never {}))
         };
@@ -190,40 +205,35 @@ impl Shared {
         }
     }
 
-    async fn admit(
-        &self,
-        request: Request<Body>,
-        context: RequestContext,
-        charge: &mut Charge,
-        known: &mut bool,
-    ) -> Result<Request<Body>, RequestError> {
-        let (mut head, body) = request.into_parts();
-        let caller = {
-            let _time = self.metrics.time(Stage::Authenticate);
-            // Without a connection there is no peer: the layer was mounted on another transport.
-            let ConnectedPeer { peer, standing } = head
-                .extensions
-                .get::<ConnectedPeer>()
-                .ok_or(RequestError::NotAdmitted)?;
-            Span::current().record("peer", field::display(peer.addr));
-            let caller = self
-                .authenticators
-                .authenticate(&head.headers, peer)
-                .await
-                .map_err(RequestError::Unauthenticated)?;
-            standing.vouch();
-            *known = true;
-            caller
-        };
+    /// Who sent it, and its place in the budget.
+    ///
+    /// On a connection that is nobody's yet the place is one of the strangers', until the caller
+    /// is known: however many wait for their credentials to be judged, the known are served.
+    async fn identify(&self, head: &Parts, known: &mut bool) -> Result<(Caller, Charge), RequestError> {
+        let _time = self.metrics.time(Stage::Authenticate);
+        // Without a connection there is no peer: the layer was mounted on another transport.
+        let ConnectedPeer { peer, standing } = head
+            .extensions
+            .get::<ConnectedPeer>()
+            .ok_or(RequestError::NotAdmitted)?;
+        Span::current().record("peer", field::display(peer.addr));
+        let stranger = !standing.is_known();
+        let budget = if stranger { &self.strangers } else { &self.budget };
+        let mut charge = budget.open().ok_or(RequestError::Overloaded)?;
+        let caller = self
+            .authenticators
+            .authenticate(&head.headers, peer)
+            .await
+            .map_err(RequestError::Unauthenticated)?;
+        *known = true;
         if let Some(identity) = caller.identities().first() {
             Span::current().record("caller", field::display(identity));
         }
-        let message = {
-            let _time = self.metrics.time(Stage::Body);
-            message::read(body, self.sizes(), charge).await?
-        };
-        head.extensions.insert(Admitted::new(caller, context));
-        Ok(Request::from_parts(head, message))
+        if stranger {
+            standing.vouch();
+            charge = self.budget.open().ok_or(RequestError::Overloaded)?;
+        }
+        Ok((caller, charge))
     }
 
     fn report(&self, error: &RequestError, known: bool) {

@@ -140,6 +140,22 @@ async fn an_exhausted_budget_is_an_overload_before_anything_else() {
     assert!(response.headers().contains_key("grpc-status-details-bin"));
 }
 
+#[tokio::test]
+async fn strangers_that_wait_keep_nobody_out_who_is_known() {
+    let admission = admission(8 * BASE_CHARGE);
+    let waiting: Vec<_> = std::iter::from_fn(|| admission.0.strangers.open()).collect();
+    assert_eq!(waiting.len(), 8 / STRANGERS_SHARE);
+    let known = peer();
+    known.standing.vouch();
+    // Nobody vouches here, so who gets that far is told so.
+    for (peer, code) in [(peer(), Code::ResourceExhausted), (known, Code::Unauthenticated)] {
+        let mut request = Request::new(Body::empty());
+        request.extensions_mut().insert(peer);
+        let response = admission.guard(Behind::default()).oneshot(request).await;
+        assert_eq!(grpc_status(&response.unwrap()), code);
+    }
+}
+
 /// Whatever goes wrong before the credentials were good: a flood of it must not fill the log.
 #[tokio::test]
 async fn only_samples_of_what_strangers_cause_are_logged() {

@@ -7,7 +7,7 @@ GUESTS := $(BUILD)/guests
 TOOLS := $(BUILD)/tools
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
 
-.PHONY: help setup guests build demo test check fmt clippy doc deny bench clean-demo
+.PHONY: help setup guests build demo test test-kube check fmt clippy doc deny bench clean-demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +46,9 @@ deny: $(CARGO_DENY)
 
 $(CARGO_DENY):
 	$(CARGO) install cargo-deny --version 0.20.2 --locked --root $(TOOLS)
+
+test-kube: guests ## tests against a real Kubernetes API server (builds it once: minutes)
+	@scripts/test-kube.sh
 
 bench: guests ## the figures: ratios from one run
 	@scripts/bench.sh

@@ -86,7 +86,8 @@ fn plumbing() -> Plumbing {
 fn confine(boundary: &Boundary, loaded: &Loaded) -> Result<(), Failure> {
     let confined = match boundary {
         Boundary::None { .. } => return Ok(()),
-        Boundary::Users { .. } | Boundary::Landlock { .. } => landlock::confine(&launch::front_paths(loaded)),
+        Boundary::Users { .. } => landlock::confine(&launch::front_folders(loaded)),
+        Boundary::Landlock { .. } => landlock::confine(&launch::front_paths(loaded)),
     };
     match (confined, boundary) {
         (Ok(()), _) => {}

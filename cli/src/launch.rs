@@ -189,15 +189,28 @@ pub(crate) fn choose_boundary(loaded: &Loaded) -> Result<Boundary, Failure> {
     boundary::choose(wanted, gate.front_user.as_deref(), &paths, &files::own_program()?).or_fail(Class::Usage)
 }
 
+/// What the front reads and writes where another user keeps it from the gate's files: whole folders, so
+/// that a file put in another's place can be read at a reload, also beside a secret.
+pub(crate) fn front_folders(loaded: &Loaded) -> Paths {
+    paths(loaded, &[])
+}
+
 /// What the front reads, writes, and must not reach.
 pub(crate) fn front_paths(loaded: &Loaded) -> Paths {
+    let secret = secrets(loaded);
+    Paths {
+        secret: secret.clone(),
+        ..paths(loaded, &secret)
+    }
+}
+
+fn paths(loaded: &Loaded, secret: &[PathBuf]) -> Paths {
     let settings = &loaded.settings;
     let mut settings_paths = settings.clone();
     let authenticators = settings_paths.authenticators.iter_mut();
     let keys: Vec<PathBuf> = authenticators
         .flat_map(|a| a.paths_mut().map(|p| p.clone()))
         .collect();
-    let secret = secrets(loaded);
     let files = std::iter::once(&loaded.file)
         .chain(
             settings
@@ -207,13 +220,13 @@ pub(crate) fn front_paths(loaded: &Loaded) -> Paths {
         )
         .chain(settings.policies.iter().map(|policy| &policy.module))
         .chain(&keys);
-    let mut read: Vec<PathBuf> = files.map(|file| readable(file, &secret)).collect();
+    let mut read: Vec<PathBuf> = files.map(|file| readable(file, secret)).collect();
     read.sort();
     read.dedup();
     Paths {
         read,
         write: vec![settings.server.state.clone()],
-        secret,
+        secret: Vec::new(),
     }
 }
 

@@ -138,6 +138,7 @@ async fn landlock_alone_signs_too() {
 async fn no_boundary_is_said_at_the_start_and_by_a_check() {
     const SAID: &str = "one user, not a boundary against a taken-over front";
     let home = Home::new();
+    home.without_grants();
     home.replace("[gate]\n", "[gate]\nboundary = \"none\"\n");
     let (code, items) = home.check();
     assert_eq!(code, 0, "{items:?}");
@@ -153,6 +154,7 @@ async fn no_boundary_is_said_at_the_start_and_by_a_check() {
 #[test]
 fn two_users_that_do_not_work_are_no_start() {
     let home = Home::new();
+    home.without_grants();
     home.replace(
         "[gate]\n",
         "[gate]\nboundary = \"users\"\nfront_user = \"no-such-user\"\n",
@@ -166,6 +168,7 @@ fn two_users_that_do_not_work_are_no_start() {
 #[tokio::test]
 async fn no_process_shows_the_pin() {
     let (home, program) = open_home();
+    home.without_grants();
     let secrets = ["pin", "so-pin"].map(|name| fs::read_to_string(home.file(name)).unwrap());
     let variables = [("LEAKED", "1"), ("SOFTHSM2_CONF", "/nowhere")];
     let serving = home.serve_as(&[], &program, &[], &variables);

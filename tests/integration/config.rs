@@ -105,8 +105,7 @@ const FILES: [(&str, Option<&str>, &[&str]); 5] = [
 fn a_file_that_cannot_be_used_is_named() {
     for (name, text, said) in FILES {
         let home = Home::new();
-        home.without_policies()
-            .replace("policies = [\"baseline\"]", "policies = []");
+        home.without_grants();
         match text {
             Some(text) => fs::write(home.file(name), text).unwrap(),
             None => fs::remove_file(home.file(name)).unwrap(),
@@ -132,6 +131,7 @@ fn a_file_that_cannot_be_used_is_named() {
 #[tokio::test]
 async fn the_environment_is_over_the_file_and_flags_are_over_both() {
     let home = Home::new();
+    home.without_grants();
     let serving = home.serve_with(
         &["--http", "127.0.0.3:0"],
         &[
@@ -151,6 +151,7 @@ async fn the_environment_is_over_the_file_and_flags_are_over_both() {
 async fn the_gate_hears_the_environment_too() {
     // More than any disk has: nothing is signed, and only the gate knows why.
     let home = Home::new();
+    home.without_grants();
     let most = i64::MAX.to_string();
     let serving = home.serve_with(&[], &[("SEALWRIGHT__GATE__DISK_RESERVE_BYTES", &most)]);
     serving.wait_until(503, "reserve").await;

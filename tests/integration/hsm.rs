@@ -13,6 +13,13 @@ const MODULE: &str = "module = \"/usr/lib/softhsm/libsofthsm2.so\"";
 const KEY: &str = "key = \"pkcs11:object=issuing;id=%01\"";
 const TOKEN: &str = "uri = \"pkcs11:token=sealwright\"";
 
+/// A home that starts fast: no test here needs a grant.
+fn bare() -> Home {
+    let home = Home::new();
+    home.without_grants();
+    home
+}
+
 /// Puts a second key with the issuing key's label and another id into a home's token.
 fn second_key(home: &Home) {
     let key = home.file("second.pem");
@@ -59,7 +66,7 @@ const MISTAKES: [(&str, &str, &[&str]); 6] = [
 #[test]
 fn a_token_or_key_that_cannot_be_used_is_refused_and_found_by_a_check() {
     for (place, mistake, said) in MISTAKES {
-        let home = Home::new();
+        let home = bare();
         second_key(&home);
         home.replace(place, mistake);
         let Outcome { code, stderr, .. } = home.refused();
@@ -78,7 +85,7 @@ fn a_token_or_key_that_cannot_be_used_is_refused_and_found_by_a_check() {
 #[ignore = "the gate's refusal of a token or key names no configuration key"]
 fn the_refusal_of_a_token_or_key_names_the_configuration_key() {
     for (place, mistake, _) in MISTAKES {
-        let home = Home::new();
+        let home = bare();
         second_key(&home);
         home.replace(place, mistake);
         let key = if place == MODULE {
@@ -93,7 +100,7 @@ fn the_refusal_of_a_token_or_key_names_the_configuration_key() {
 
 #[test]
 fn a_second_key_does_no_harm_when_the_id_names_one() {
-    let home = Home::new();
+    let home = bare();
     second_key(&home);
     assert_eq!(home.start().stop(), 0);
 }
@@ -101,7 +108,7 @@ fn a_second_key_does_no_harm_when_the_id_names_one() {
 #[test]
 fn a_chain_that_does_not_fit_the_key_is_refused() {
     // The chain of another home: whole and valid, of another key.
-    let home = Home::new();
+    let home = bare();
     let folder = tempfile::tempdir().unwrap();
     let other = folder.path().join("home");
     assert_eq!(sealwright_tests::Signer::dev_in(&other, &[]).stop(), 0);
@@ -121,7 +128,7 @@ fn a_chain_that_does_not_fit_the_key_is_refused() {
     assert!(key["fix"].is_string(), "{key}");
 
     // Only one of the two files: no chain at all, found before a process is started.
-    let half = Home::new();
+    let half = bare();
     fs::copy(other.join("issuer-chain.pem"), half.file("issuer-chain.pem")).unwrap();
     let Outcome { code, stderr, .. } = half.refused();
     assert_eq!(code, 2, "{stderr}");
@@ -144,7 +151,7 @@ fn marker(home: &Home) -> bool {
 
 #[test]
 fn a_wrong_pin_is_tried_once_until_it_is_another_or_reset() {
-    let home = Home::new();
+    let home = bare();
     let right = fs::read(home.file("pin")).unwrap();
     fs::write(home.file("pin"), "wrong").unwrap();
 
@@ -180,7 +187,7 @@ fn a_wrong_pin_is_tried_once_until_it_is_another_or_reset() {
 
 #[tokio::test]
 async fn serve_stays_up_with_a_wrong_pin_and_signs_when_it_is_mended() {
-    let home = Home::new();
+    let home = bare();
     let right = fs::read(home.file("pin")).unwrap();
     fs::write(home.file("pin"), "wrong").unwrap();
     let serving = home.serve();
@@ -200,7 +207,7 @@ fn away(home: &Home, names: [&str; 2]) {
 
 #[tokio::test]
 async fn an_absent_token_is_waited_for() {
-    let home = Home::new();
+    let home = bare();
     // Its copy too, or the gate would put it back.
     away(&home, ["token", "token.away"]);
     away(&home, ["token.copy", "copy.away"]);
@@ -251,7 +258,7 @@ fn handshake(server: &str, roots: &Path) -> bool {
 
 #[tokio::test]
 async fn another_tokens_label_is_no_token() {
-    let home = Home::new();
+    let home = bare();
     home.replace(TOKEN, "uri = \"pkcs11:token=other\"");
     let serving = home.serve();
     let reasons = serving.wait_until(503, "pkcs11:token=other").await;

@@ -47,6 +47,7 @@ fn tls_1_2_and_1_3_are_spoken_and_nothing_older() {
 #[test]
 fn the_oldest_version_can_be_1_3() {
     let home = Home::new();
+    home.without_grants();
     home.replace("[http]\n", "[server.tls]\nmin_version = \"1.3\"\n[http]\n");
     let signer = home.start();
     for (version, spoken) in [("-tls1_2", false), ("-tls1_3", true)] {
@@ -156,6 +157,7 @@ async fn a_reload_takes_new_keys_and_roots_and_keeps_connections() {
 #[ignore = "a file beside secrets that is replaced by rename is out of the front's reach"]
 async fn a_reload_takes_a_file_of_the_home_that_was_replaced() {
     let home = Home::new();
+    home.without_grants();
     let signer = home.start();
     fs::copy(home.file("roots.pem"), home.file("new")).unwrap();
     fs::rename(home.file("new"), home.file("roots.pem")).unwrap();
@@ -183,6 +185,7 @@ async fn a_reload_that_fails_changes_nothing() {
 #[test]
 fn a_home_that_is_held_is_refused_and_its_holder_goes_on() {
     let home = Home::new();
+    home.without_grants();
     let signer = home.start();
     let (config, path) = (home.config(), home.path().to_str().unwrap());
     let serve = ["serve", "--config", config.to_str().unwrap()];
@@ -211,6 +214,7 @@ fn a_home_that_is_held_is_refused_and_its_holder_goes_on() {
 #[tokio::test]
 async fn a_front_that_is_killed_comes_back_on_its_ports() {
     let home = Home::new();
+    home.without_grants();
     let serving = home.serve();
     serving.wait_until(200, "").await;
     let front = front(&serving).unwrap();
@@ -239,6 +243,7 @@ fn front(serving: &Serving) -> Option<Process> {
 fn a_signal_ends_everything_with_0() {
     for which in [Signal::TERM, Signal::INT] {
         let home = Home::new();
+        home.without_grants();
         let signer = home.start();
         let all = Process::all_of(signer.pid());
         assert_eq!(all.len(), 3, "{all:?}");
@@ -252,6 +257,7 @@ fn a_signal_ends_everything_with_0() {
 #[test]
 fn a_supervisor_that_is_killed_takes_its_children_along() {
     let home = Home::new();
+    home.without_grants();
     let signer = home.start();
     let all = Process::all_of(signer.pid());
     assert_eq!(all.len(), 3, "{all:?}");

@@ -93,6 +93,12 @@ impl Home {
         self
     }
 
+    /// Leaves the issuer without policies: a start compiles nothing, and nothing is granted.
+    pub fn without_grants(&self) -> &Self {
+        self.without_policies()
+            .replace("policies = [\"baseline\"]", "policies = []")
+    }
+
     /// Starts a signer that has to come to signing.
     pub fn start(&self) -> Signer {
         Signer::dev_in(&self.path, &[])

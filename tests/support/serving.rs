@@ -196,9 +196,9 @@ impl Process {
             .unwrap()
     }
 
-    /// What it is: `serve`, `dev`, `gate` or `front`.
+    /// What it is: `serve`, `dev`, `gate` or `front`; nothing while it begins or ends.
     pub fn role(self) -> String {
-        let line = self.file("cmdline").unwrap();
-        line.split('\0').nth(1).unwrap().to_owned()
+        let line = self.file("cmdline").unwrap_or_default();
+        line.split('\0').nth(1).unwrap_or_default().to_owned()
     }
 }

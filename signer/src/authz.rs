@@ -11,6 +11,7 @@ mod ceiling;
 mod evidence;
 mod grant;
 mod input;
+mod node;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,7 @@ use crate::service::CertificateOrder;
 use evidence::EvidenceBuilder;
 pub use grant::Grant;
 pub(crate) use grant::GrantParts;
+pub(crate) use node::NodeAuthorizer;
 
 /// Why nothing was granted.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +53,7 @@ pub enum AuthorizationError {
         /// Seconds allowed.
         maximum: u64,
     },
-    /// The caller wants to act for another, and no node account is trusted with that. Recorded.
+    /// The caller wants to act for another, and may not. Recorded.
     #[error("denied: {}: {}", .0.code, .0.message)]
     Impersonation(Box<Denial>),
     /// Ceiling or policy said no. It is recorded.
@@ -79,6 +81,7 @@ pub struct Authorizer {
     gate: Gate,
     clock: SharedClock,
     metrics: Metrics,
+    nodes: NodeAuthorizer,
 }
 
 /// One request on its way to a grant.
@@ -106,7 +109,14 @@ impl Authorizer {
             gate,
             clock,
             metrics,
+            nodes: NodeAuthorizer::default(),
         }
+    }
+
+    /// Lets trusted node accounts act for the pods of their node.
+    #[must_use]
+    pub(crate) fn with_nodes(self, nodes: NodeAuthorizer) -> Self {
+        Self { nodes, ..self }
     }
 
     /// Grants, narrows, or refuses.
@@ -132,11 +142,16 @@ impl Authorizer {
             csr,
             now: self.clock.now(),
         };
-        if let Some(denial) = ceiling::impersonation_denial(order) {
-            let evidence = self.evidence(&case).undecided();
-            self.record(&case, evidence, &denial).await?;
-            return Err(AuthorizationError::Impersonation(Box::new(denial)));
-        }
+        let stand_in = match self.nodes.stand_in(caller, order).await {
+            Ok(stand_in) => stand_in,
+            Err(denial) => {
+                let evidence = self.evidence(&case).undecided();
+                self.record(&case, evidence, &denial).await?;
+                return Err(AuthorizationError::Impersonation(Box::new(denial)));
+            }
+        };
+        let caller = stand_in.as_ref().unwrap_or(caller);
+        let case = Case { caller, ..case };
         if let Some(denial) = ceiling::denial(&case) {
             let evidence = self.evidence(&case).undecided();
             return Err(self.deny(&case, evidence, denial).await);

@@ -14,6 +14,7 @@
 )]
 
 mod cluster;
+mod nodes;
 mod outages;
 mod review;
 mod signer;

@@ -10,7 +10,7 @@ use sealwright_runtime::tls::{ClientRoots, ServerIdentity, server_config};
 use super::BuildError;
 use crate::acceptor::ServerTls;
 use crate::authn::Authenticators;
-use crate::authz::Authorizer;
+use crate::authz::{Authorizer, NodeAuthorizer};
 use crate::ca::{CertificateAuthority, Gate};
 use crate::catalog::{Catalog, CatalogConfig, SharedCatalog};
 use crate::config::{PolicyHostConfig, ServerConfig, SignerConfig};
@@ -102,7 +102,12 @@ pub(super) fn certificate_service(
             gate.clone(),
             Arc::clone(clock),
             metrics.clone(),
-        ),
+        )
+        .with_nodes(NodeAuthorizer::watch(
+            &config.authenticators,
+            &config.trust.domain,
+            clock,
+        )),
         issuer: CertificateAuthority::new(Arc::clone(clock), metrics.clone()),
         gate,
         metrics: metrics.clone(),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
-use kube::client::{Body, ConfigExt as _};
+use kube::client::{Body, ClientBuilder, ConfigExt as _};
 use kube::config::{InClusterError, Kubeconfig, KubeconfigError};
 use kube::{Client, Config};
 use parking_lot::Mutex;
@@ -28,6 +28,7 @@ use super::jwt::is_fetchable;
 /// How often a kubeconfig is looked at, while somebody asks.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// No kubeconfig is larger.
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -153,6 +154,19 @@ impl Access {
         let client = short_calls(&state.loaded.config)?;
         state.client = Some(client.clone());
         Ok(client)
+    }
+
+    /// A client for watches. A server that is silent for longer than [`READ_TIMEOUT`] is given
+    /// up, so no watch may last as long.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    pub(crate) fn watch_client(&self) -> Result<Client, Error> {
+        let mut config = self.state.lock().loaded.config.clone();
+        config.connect_timeout = Some(CONNECT_TIMEOUT);
+        config.read_timeout = Some(READ_TIMEOUT);
+        config.reset_reader_on_write = true;
+        Ok(ClientBuilder::try_from(config).map_err(failed)?.build())
     }
 
     /// Reads the configuration again, and says whether it differs.

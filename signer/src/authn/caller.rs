@@ -13,6 +13,9 @@ use sealwright_identity::SpiffeId;
 
 use super::trust::Recognized;
 
+/// The attribute that names a node proxy which acts for another identity.
+const ON_BEHALF: &str = "impersonator";
+
 /// The connection that a request came over.
 #[derive(Clone, Debug)]
 pub struct Peer {
@@ -146,6 +149,22 @@ impl Caller {
         }
     }
 
+    /// The same caller, in the name of another, as only the node authorizer may decide.
+    /// Credential, pod facts and evidence stay the caller's own.
+    pub(crate) fn acting_for(&self, identity: SpiffeId) -> Self {
+        let own = self.identities.first().cloned();
+        let mut attributes = self.stamp.attributes.as_ref().clone();
+        if let Some(own) = &own {
+            attributes.insert(ON_BEHALF.to_owned(), own.to_string());
+        }
+        Self {
+            identities: vec![identity],
+            presented: own,
+            stamp: Stamp::new(&self.stamp.authenticator, &attributes),
+            ..self.clone()
+        }
+    }
+
     /// The kind of credential.
     #[must_use]
     pub fn source(&self) -> AuthSource {
@@ -164,7 +183,8 @@ impl Caller {
         &self.identities
     }
 
-    /// The identity as presented, when it named an alias of the trust domain.
+    /// The identity as presented, when it is not the one above: it named an alias of the trust
+    /// domain, or the caller acts for another.
     #[must_use]
     pub fn presented(&self) -> Option<&SpiffeId> {
         self.presented.as_ref()
@@ -176,14 +196,15 @@ impl Caller {
         self.kubernetes.as_ref()
     }
 
-    /// The cluster, from the authenticator's attribute `cluster`. Never from the
-    /// request: the `clusterid` metadata is only a claim.
+    /// The cluster: the one whose API server vouched, else the authenticator's attribute
+    /// `cluster`. Never from the request: the `clusterid` metadata is only a claim.
     #[must_use]
     pub fn cluster(&self) -> Option<&str> {
         self.stamp.attributes.get("cluster").map(String::as_str)
     }
 
-    /// The attributes that the configuration gives to everyone this authenticator vouches for.
+    /// The attributes that the configuration gives to everyone this authenticator vouches for,
+    /// and `impersonator` where the caller acts for another.
     #[must_use]
     pub fn attributes(&self) -> &BTreeMap<String, String> {
         &self.stamp.attributes

@@ -21,18 +21,6 @@ pub(super) fn lifetime(issuer: &Issuer, order: &CertificateOrder) -> Result<Dura
     Ok(Duration::from_secs(requested))
 }
 
-/// The place of Istio's node authorizer. Without trusted node accounts it knows one answer.
-pub(super) fn impersonation_denial(order: &CertificateOrder) -> Option<Denial> {
-    let identity: String = order.impersonated()?.chars().take(256).collect();
-    Some(Denial {
-        policy: String::new(),
-        code: "IMPERSONATION_REFUSED".to_owned(),
-        message: format!("nobody is trusted to act for another, such as {identity:?}"),
-        field: "metadata.ImpersonatedIdentity".to_owned(),
-        hint: String::new(),
-    })
-}
-
 /// What no policy is asked about.
 pub(super) fn denial(case: &Case<'_>) -> Option<Denial> {
     let deny = |code: &str, field: &str, message: String, hint: &str| Denial {

@@ -79,6 +79,21 @@ pub enum KeysFailure {
     WrongSignatures,
 }
 
+impl Ring {
+    /// One probe with the health key, if there is one.
+    pub(super) async fn prove(&self) -> Result<(), SignError> {
+        match &self.health {
+            Some(health) => self.pool.probe(health, PROBE_DEADLINE).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the pool, its sessions and the module; false when a call does not come back.
+    pub(super) async fn close(self, limit: Duration) -> bool {
+        self.pool.close(limit).await
+    }
+}
+
 impl Keys {
     pub(super) fn new() -> Self {
         Self {
@@ -208,10 +223,8 @@ impl Keys {
         }
     }
 
-    /// One probe with the health key, if there is one.
-    pub(super) async fn probe(&self, ring: &Ring) {
-        let Some(health) = &ring.health else { return };
-        match ring.pool.probe(health, PROBE_DEADLINE).await {
+    async fn probe(&self, ring: &Ring) {
+        match ring.prove().await {
             Ok(()) => *self.probe.write() = None,
             // A queue that is full says that the token works.
             Err(SignError::Overloaded { .. }) => {}

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sealwright_hsm::SignError;
 use sealwright_ledger::{Ledger, LedgerConfig};
 use sealwright_runtime::Chain;
 use tokio::net::UnixStream;
@@ -16,7 +17,7 @@ use super::connection::{self, Bounds, Roles};
 use super::error::GateError;
 use super::gate::{Gate, Surroundings};
 use super::home::Home;
-use super::keys::{self, Keys, KeysConfig, KeysError, Ring};
+use super::keys::{self, Keys, KeysConfig, KeysError, KeysFailure, Ring};
 use super::listener::Listener;
 use super::metrics::Metrics;
 use super::start::{self, Facts};
@@ -29,6 +30,10 @@ const FIRST_OPEN: Duration = Duration::from_secs(2);
 
 /// An absent token is looked for this often.
 const OPEN_AGAIN: Duration = Duration::from_secs(1);
+
+/// After so many attempts the process makes room for another, in case the illness is its own. It has
+/// lived long enough by then to be followed at once.
+const ILL: u32 = 90;
 
 /// Opening a token takes milliseconds, over a network perhaps seconds. A prompt waits for a
 /// person, and is not bounded.
@@ -97,7 +102,6 @@ async fn live(
     let first = within(FIRST_OPEN, opening.next()).await.transpose()?;
     let ring = match first {
         Some(Opened::Open(ring)) => {
-            keys.probe(&ring).await;
             keys.serve(Arc::clone(&ring));
             Some(ring)
         }
@@ -197,7 +201,6 @@ impl Life {
         loop {
             match opening.next().await? {
                 Opened::Open(ring) => {
-                    self.gate.keys.probe(&ring).await;
                     self.record("token opened", Some(&ring)).await?;
                     self.gate.keys.serve(Arc::clone(&ring));
                     return Ok(ring);
@@ -260,13 +263,17 @@ fn absent(keys: &Keys, error: &KeysError) {
     keys.away(text);
 }
 
-/// Opens the token on a thread that may block, again and again while it is absent.
+/// Opens the token on a thread that may block, again and again while it is absent or does not
+/// sign: an outage is waited for here, not by one process after another, whose starts would come
+/// later and later.
 struct Opening {
     config: Arc<KeysConfig>,
     metrics: sealwright_hsm::Metrics,
     prompts: bool,
-    attempt: Option<JoinHandle<Result<Ring, KeysError>>>,
+    attempt: Option<JoinHandle<Result<Ring, GateError>>>,
     tried: bool,
+    /// How often in a row the token was there and did not sign.
+    ill: u32,
 }
 
 enum Opened {
@@ -282,6 +289,7 @@ impl Opening {
             prompts,
             attempt: None,
             tried: false,
+            ill: 0,
         }
     }
 
@@ -297,7 +305,7 @@ impl Opening {
         let metrics = self.metrics.clone();
         let attempt = self
             .attempt
-            .get_or_insert_with(|| tokio::task::spawn_blocking(move || keys::open(&config, &metrics)));
+            .get_or_insert_with(|| tokio::spawn(open(config, metrics)));
         let ended = if self.prompts {
             attempt.await
         } else {
@@ -307,9 +315,36 @@ impl Opening {
         let outcome = ended.map_err(|error| GateError::Runtime(std::io::Error::other(error)))?;
         match outcome {
             Ok(ring) => Ok(Opened::Open(Arc::new(ring))),
-            Err(error) if error.may_pass() => Ok(Opened::Absent(error)),
-            Err(error) => Err(error.into()),
+            Err(GateError::Keys(error)) if error.may_pass() => {
+                self.ill = if error.is_ill() { self.ill + 1 } else { 0 };
+                if self.ill >= ILL {
+                    return Err(error.into());
+                }
+                Ok(Opened::Absent(error))
+            }
+            Err(error) => Err(error),
         }
+    }
+}
+
+/// Opens the token, and lets it show that it signs. What it left open is closed, so that the next
+/// attempt begins with a module that was initialised anew.
+async fn open(config: Arc<KeysConfig>, metrics: sealwright_hsm::Metrics) -> Result<Ring, GateError> {
+    let opened = tokio::task::spawn_blocking(move || keys::open(&config, &metrics)).await;
+    let ring = opened.map_err(|error| GateError::Runtime(std::io::Error::other(error)))??;
+    let Err(error) = ring.prove().await else {
+        return Ok(ring);
+    };
+    if let SignError::Fatal(failure) = &error
+        && failure.is_pin()
+    {
+        return Err(KeysFailure::Pool(failure.clone()).into());
+    }
+    if ring.close(CLOSE_BROKEN).await {
+        Err(KeysError::Ill(error).into())
+    } else {
+        // Its thread is in the module for good, and so is the module.
+        Err(GateError::KeysHung)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sealwright_hsm::{
     Error as TokenError, KeySelector, KeySelectorError, Metrics, ModuleError, PinSource, Pkcs11Uri,
-    PoolConfig, SessionPool, Token, TokenConfig, TokenSelector,
+    PoolConfig, SessionPool, SignError, Token, TokenConfig, TokenSelector,
 };
 use sealwright_identity::Digest;
 use tokio::sync::Semaphore;
@@ -44,6 +44,9 @@ pub enum KeysError {
     /// The token, its PIN or one of its keys.
     #[error("the token cannot be used")]
     Token(#[source] Box<TokenError>),
+    /// The token is there, and signs nothing.
+    #[error("the token is there but does not sign")]
+    Ill(#[source] SignError),
     /// The key in the token is not the one of the certificate.
     #[error(
         "issuers.{issuer}.key: the token's key {key} has {found}, the chain's certificate has {expected}; name the right key or chain"
@@ -66,12 +69,19 @@ impl KeysError {
         matches!(self, Self::Token(error) if error.is_pin())
     }
 
+    /// Whether the token is there, and signs nothing.
+    pub(crate) fn is_ill(&self) -> bool {
+        matches!(self, Self::Ill(_))
+    }
+
     /// Whether waiting may help: the token or its module is away or ill.
     pub(crate) fn may_pass(&self) -> bool {
-        let Self::Token(error) = self else {
-            return false;
+        let error = match self {
+            Self::Token(error) => &**error,
+            Self::Ill(_) => return true,
+            _ => return false,
         };
-        match &**error {
+        match error {
             TokenError::TokenAbsent { .. } | TokenError::Call { .. } => true,
             TokenError::Module(error) => !matches!(error, ModuleError::Load { .. }),
             TokenError::Pin { .. } => !error.is_pin(),
@@ -177,4 +187,26 @@ pub(crate) fn open(config: &KeysConfig, metrics: &Metrics) -> Result<Ring, KeysE
         health,
         seats: Arc::new(Semaphore::new(seats)),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::error::{EXIT_CONFIG, EXIT_FAULT, GateError};
+
+    #[test]
+    fn a_token_that_does_not_sign_is_waited_for() {
+        let ill = KeysError::Ill(SignError::Deadline);
+        assert!(ill.is_ill() && ill.may_pass() && !ill.is_pin());
+        let absent = KeysError::Token(Box::new(TokenError::TokenAbsent {
+            selector: "t".into(),
+            seen: Vec::new(),
+        }));
+        assert!(absent.may_pass() && !absent.is_ill());
+        // When it was waited for long enough, another process may try; the configuration is good.
+        assert_eq!(GateError::from(ill).exit_code(), EXIT_FAULT);
+        let wrong = KeysError::Token(Box::new(TokenError::KeySelector));
+        assert!(!wrong.may_pass());
+        assert_eq!(GateError::from(wrong).exit_code(), EXIT_CONFIG);
+    }
 }

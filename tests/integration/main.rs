@@ -16,6 +16,7 @@ mod cli;
 mod config;
 mod crash;
 mod csr;
+mod faults;
 mod hsm;
 mod ledger;
 mod policy;

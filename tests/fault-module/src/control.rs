@@ -1,0 +1,123 @@
+//! The control file: what is to go wrong, read again at every call.
+//!
+//! One line a function, `FUNCTION=FAULT` or `FUNCTION=FAULT count:N` for the first `N` calls of a
+//! process. A missing or empty file lets everything through. Counts begin anew when the text changes.
+
+use std::{collections::HashMap, fs, path::Path, sync::Mutex, time::Duration};
+
+use cryptoki_sys::{
+    CK_RV, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED,
+    CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR, CKR_PIN_EXPIRED, CKR_PIN_INCORRECT, CKR_PIN_LOCKED,
+    CKR_SESSION_HANDLE_INVALID, CKR_TOKEN_NOT_PRESENT, CKR_USER_NOT_LOGGED_IN,
+};
+
+/// A function that can be made to fail, under its name in the control file.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub(crate) enum Function {
+    Initialize,
+    TokenInfo,
+    OpenSession,
+    Login,
+    SignInit,
+    Sign,
+}
+
+impl Function {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Initialize => "initialize",
+            Self::TokenInfo => "token_info",
+            Self::OpenSession => "open_session",
+            Self::Login => "login",
+            Self::SignInit => "sign_init",
+            Self::Sign => "sign",
+        }
+    }
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fault {
+    /// The call is not made; this is its answer.
+    Answer(CK_RV),
+    /// The call is made late.
+    Sleep(Duration),
+    /// The call never comes back.
+    Hang,
+    /// The process crashes.
+    Segfault,
+    /// The signature has one bit turned over.
+    WrongSignature,
+    /// The signature's length is this.
+    AbsurdLength(CK_ULONG),
+    /// Somebody else closes the session first.
+    CloseSession,
+    /// Somebody else logs out first.
+    Logout,
+}
+
+/// Calls that were counted, of one text of the file.
+#[derive(Debug, Default)]
+struct Counted {
+    text: String,
+    calls: HashMap<Function, u64>,
+}
+
+static COUNTED: Mutex<Option<Counted>> = Mutex::new(None);
+
+/// The fault of this call, which is counted when `counts` says so of the fault.
+pub(crate) fn fault(file: &Path, function: Function, counts: impl Fn(Fault) -> bool) -> Option<Fault> {
+    let text = fs::read_to_string(file).ok()?;
+    let words = text
+        .lines()
+        .find_map(|line| line.strip_prefix(function.name())?.strip_prefix('='))?;
+    let mut words = words.split_whitespace();
+    let fault = parse(words.next()?);
+    if !counts(fault) {
+        return None;
+    }
+    let limit = words.find_map(|word| word.strip_prefix("count:")?.parse::<u64>().ok());
+    let limit = limit.unwrap_or(u64::MAX);
+    let Ok(mut counted) = COUNTED.lock() else {
+        return Some(fault);
+    };
+    let counted = counted.get_or_insert_default();
+    if counted.text != text {
+        counted.calls.clear();
+        counted.text.clone_from(&text);
+    }
+    let calls = counted.calls.entry(function).or_default();
+    *calls += 1;
+    (*calls <= limit).then_some(fault)
+}
+
+fn parse(word: &str) -> Fault {
+    let (name, value) = word.split_once(':').unwrap_or((word, ""));
+    match name {
+        "sleep" => Fault::Sleep(Duration::from_millis(value.parse().unwrap_or(0))),
+        "hang" => Fault::Hang,
+        "segfault" => Fault::Segfault,
+        "wrong_signature" => Fault::WrongSignature,
+        "absurd_length" => Fault::AbsurdLength(value.parse().unwrap_or(CK_UNAVAILABLE_INFORMATION)),
+        "close_session" => Fault::CloseSession,
+        "logout" => Fault::Logout,
+        _ => Fault::Answer(return_value(name)),
+    }
+}
+
+fn return_value(name: &str) -> CK_RV {
+    match name {
+        "general_error" => CKR_GENERAL_ERROR,
+        "device_error" => CKR_DEVICE_ERROR,
+        "device_memory" => CKR_DEVICE_MEMORY,
+        "device_removed" => CKR_DEVICE_REMOVED,
+        "token_not_present" => CKR_TOKEN_NOT_PRESENT,
+        "session_handle_invalid" => CKR_SESSION_HANDLE_INVALID,
+        "user_not_logged_in" => CKR_USER_NOT_LOGGED_IN,
+        "pin_locked" => CKR_PIN_LOCKED,
+        "pin_expired" => CKR_PIN_EXPIRED,
+        "pin_incorrect" => CKR_PIN_INCORRECT,
+        // A word that is not known must not look like a module that works.
+        _ => CKR_FUNCTION_NOT_SUPPORTED,
+    }
+}

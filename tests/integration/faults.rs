@@ -27,11 +27,10 @@ const AGAIN: [Code; 1] = [Code::Unavailable];
 const AGAIN_OR_LATE: [Code; 3] = [Code::Unavailable, Code::DeadlineExceeded, Code::ResourceExhausted];
 
 /// Serves under load, with each fault for a while; what is refused meanwhile has these codes.
-async fn survives(faults: &[(&str, &str)], codes: &[Code]) {
+async fn survives(faults: &[(&str, &str)], deadline: &str, codes: &[Code]) {
     let faulty = Faulty::new();
-    faulty
-        .home
-        .replace("[gate.token]\n", "[gate.token]\ndeadline = \"1s\"\n");
+    let deadline = format!("[gate.token]\ndeadline = {deadline:?}\n");
+    faulty.home.replace("[gate.token]\n", &deadline);
     let scene = faulty.start().await;
     let front = scene.process("front").unwrap();
     let load = scene.load(4);
@@ -57,7 +56,7 @@ async fn errors_of_the_device_are_survived() {
         ("general_error", "sign=general_error"),
         ("device_removed", "sign=device_removed"),
     ];
-    survives(&faults, &AGAIN).await;
+    survives(&faults, "5s", &AGAIN).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -67,7 +66,7 @@ async fn crashes_are_survived() {
         ("absurd_length", "sign=absurd_length"),
         ("absurd_length_4EiB", "sign=absurd_length:4611686018427387904"),
     ];
-    survives(&faults, &AGAIN).await;
+    survives(&faults, "5s", &AGAIN).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -76,7 +75,7 @@ async fn late_and_hung_calls_are_survived() {
         ("sleep_beyond_deadline", "sign=sleep:1500"),
         ("hang", "sign=hang"),
     ];
-    survives(&faults, &AGAIN_OR_LATE).await;
+    survives(&faults, "1s", &AGAIN_OR_LATE).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -85,7 +84,7 @@ async fn sessions_that_are_not_to_be_had_are_survived() {
         ("session_lost", "sign_init=session_handle_invalid"),
         ("open_session", "open_session=device_error\nsign=device_error"),
     ];
-    survives(&faults, &AGAIN).await;
+    survives(&faults, "5s", &AGAIN).await;
 }
 
 /// A long outage must not end in a long wait: processes that end one after another are started

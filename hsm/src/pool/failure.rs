@@ -120,6 +120,12 @@ pub enum PoolFailure {
         /// How many replacements were made.
         replaced: usize,
     },
+    /// The code that calls the module panicked over its answer.
+    #[error("a call of the module ended in a panic: {reason}")]
+    Panicked {
+        /// What the panic said.
+        reason: String,
+    },
     /// The system gives no thread.
     #[error("cannot start a worker thread: {reason}")]
     Thread {

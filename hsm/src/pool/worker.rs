@@ -1,6 +1,7 @@
 //! A worker: one thread, one session, one signature at a time, and the repairs.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -140,6 +141,20 @@ impl Crew {
     }
 }
 
+/// A module's answer can make the code around it panic: a length that no memory holds does. A thread
+/// that ends so would leave its requests and its place in the pool behind.
+fn shielded<T>(sign: impl FnOnce() -> T) -> Result<T, PoolFailure> {
+    // What the closure leaves half done is the session; the pool that it belongs to ends with this.
+    catch_unwind(AssertUnwindSafe(sign)).map_err(|panic| {
+        let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+        PoolFailure::Panicked {
+            reason: text
+                .or_else(|| panic.downcast_ref::<String>().cloned())
+                .unwrap_or_default(),
+        }
+    })
+}
+
 struct Worker {
     crew: Crew,
     watched: Arc<Watched>,
@@ -182,7 +197,10 @@ impl Worker {
         *self.watched.busy_since.lock() = Some(now);
         self.crew.metrics.busy.inc();
         self.crew.metrics.waited(now - job.queued);
-        let result = self.sign(&job);
+        let result = shielded(|| self.sign(&job)).unwrap_or_else(|failure| {
+            self.crew.fail(failure.clone());
+            Err(SignError::Fatal(failure))
+        });
         self.crew.metrics.signed(now.elapsed());
         self.crew.metrics.busy.dec();
         *self.watched.busy_since.lock() = None;
@@ -362,5 +380,22 @@ impl Trouble {
             },
             Self::Token(error) => error,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_a_failure_of_the_pool() {
+        assert_eq!(shielded(|| 1).unwrap(), 1);
+        let length = std::hint::black_box(usize::MAX);
+        let failure = shielded(|| vec![0_u8; length].len()).unwrap_err();
+        assert!(
+            matches!(&failure, PoolFailure::Panicked { reason } if reason.contains("capacity")),
+            "{failure}"
+        );
+        assert!(!failure.is_pin());
     }
 }

@@ -34,7 +34,8 @@ pub use client_cert::Error as ClientCertificateError;
 pub use config::AuthenticatorConfig;
 pub use failure::{AuthenticationFailure, Error, Unverified};
 pub use jwt::{
-    ClaimsError, CompactError, Error as TokenError, KeySourceError, SelectError, SubjectError, Unavailable,
+    ClaimsError, CompactError, Error as TokenError, KeySourceError, Refuted, SelectError, SubjectError,
+    Unavailable,
 };
 pub use token_review::{
     BuildError as ClusterBuildError, ClusterError, Error as TokenReviewError, QuestionError, ReviewError,

@@ -209,6 +209,21 @@ impl Cluster {
         std::thread::spawn(move || child.wait());
     }
 
+    /// Waits until the API server answers again.
+    pub(crate) fn wait(&self) {
+        let ready = sealwright_tests::within(|| {
+            let output = Command::new(folder("SEALWRIGHT_KUBEBOX").join("kubectl"))
+                .arg("--kubeconfig")
+                .arg(self.state.join("kubeconfig"))
+                .args(["get", "--raw", "/readyz"])
+                .stdin(Stdio::null())
+                .output()
+                .unwrap();
+            output.status.success().then_some(())
+        });
+        assert!(ready.is_some(), "the API server does not come back");
+    }
+
     fn pid(&self) -> u32 {
         let text = fs::read_to_string(self.state.join("kube-apiserver.pid")).unwrap();
         text.split(' ').next().unwrap().parse().unwrap()

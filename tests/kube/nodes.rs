@@ -123,6 +123,31 @@ async fn a_trusted_proxy_acts_for_the_pods_of_its_node() {
 
 #[tokio::test]
 #[ignore = "needs an API server: make test-kube"]
+async fn a_watch_that_broke_is_begun_anew() {
+    let cluster = Cluster::start("watch", &[]);
+    let [one, _two] = two_nodes(&cluster, "mesh");
+    let trust = "primary = true\ntrusted_node_accounts = [\"mesh/ztunnel\"]";
+    let (_home, signer) = reviewing(&cluster, "cache_for = \"5m\"", trust);
+    let id = |account: &str| format!("spiffe://cluster.local/ns/mesh/sa/{account}");
+    act(&signer, &one, &id("web")).await.unwrap();
+    // What was known serves on for a while: the caller's token and the pods.
+    cluster.restart(|| ());
+    act(&signer, &one, &id("web")).await.unwrap();
+    cluster.wait();
+    cluster.pod("mesh", "db-2", "db", "mesh-one");
+    let mut last = act(&signer, &one, &id("db")).await;
+    for _ in 0..120 {
+        if last.is_ok() {
+            break;
+        }
+        pause().await;
+        last = act(&signer, &one, &id("db")).await;
+    }
+    last.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs an API server: make test-kube"]
 async fn nobody_is_trusted_unless_configured() {
     let cluster = shared();
     let [one, _two] = two_nodes(cluster, "plain");

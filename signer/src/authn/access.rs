@@ -11,6 +11,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http::{Request, StatusCode, Uri};
+use http_body_util::{BodyExt as _, Limited};
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::{Connect, HttpConnector};
 use hyper_util::rt::TokioExecutor;
@@ -79,6 +82,21 @@ pub enum Error {
     /// Certificates or credentials do not make a client.
     #[error("no client can be made")]
     Client(#[source] Box<kube::Error>),
+    /// The server could not be reached, or hung up.
+    #[error("the API server cannot be reached")]
+    Send(#[source] Box<kube::Error>),
+    /// The server's answer is not 200.
+    #[error("the API server answered {status}")]
+    Status {
+        /// The answer.
+        status: StatusCode,
+    },
+    /// The answer broke off, or is too large.
+    #[error("the API server's answer broke off or is larger than {limit} bytes")]
+    Body {
+        /// The limit.
+        limit: usize,
+    },
     /// Reading was cut off by the end of the process.
     #[error("reading was cut off")]
     Interrupted,
@@ -154,6 +172,23 @@ impl Access {
         let client = short_calls(&state.loaded.config)?;
         state.client = Some(client.clone());
         Ok(client)
+    }
+
+    /// What is at a path, at most so many bytes. The caller has the deadline.
+    ///
+    /// # Errors
+    /// When the server does not answer, or with anything but 200 and so many bytes.
+    pub(crate) async fn get(&self, path: &'static str, limit: usize) -> Result<Bytes, Error> {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = Uri::from_static(path);
+        let response = self.client().await?.send(request).await;
+        let response = response.map_err(|source| Error::Send(Box::new(source)))?;
+        let status = response.status();
+        if status != StatusCode::OK {
+            return Err(Error::Status { status });
+        }
+        let body = Limited::new(response.into_body(), limit).collect().await;
+        Ok(body.map_err(|_error| Error::Body { limit })?.to_bytes())
     }
 
     /// A client for watches. A server that is silent for longer than [`READ_TIMEOUT`] is given

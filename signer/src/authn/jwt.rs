@@ -23,6 +23,7 @@ use super::trust::Trust;
 
 pub use algorithm::Algorithm;
 pub use claims::Error as ClaimsError;
+pub use cluster_keys::Refuted;
 pub use compact::Error as CompactError;
 pub use fetch::Error as KeySourceError;
 pub use keys::SelectError;
@@ -30,12 +31,14 @@ pub use source::Unavailable;
 pub use subject::Error as SubjectError;
 
 pub(super) use claims::Rules;
+pub(super) use cluster_keys::ClusterKeys;
 pub(super) use compact::Token;
 pub(super) use fetch::is_fetchable;
 pub(super) use subject::{is_dns_label, is_dns_subdomain, map as map_subject, service_account};
 
 mod algorithm;
 mod claims;
+mod cluster_keys;
 mod compact;
 mod fetch;
 mod keys;

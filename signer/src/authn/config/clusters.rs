@@ -63,6 +63,9 @@ pub struct ClusterConfig {
     pub allow_http_loopback: bool,
     /// The `iss` of its tokens. Tokens of another are refused without asking.
     pub issuer: Option<String>,
+    /// Whether tokens are refuted by the cluster's published keys before its API server is
+    /// asked. Where the keys cannot be had, it is asked about every token.
+    pub check_signatures: bool,
     /// Accounts of node proxies: each may have certificates for the pods of its own node.
     pub trusted_node_accounts: Vec<NodeAccount>,
 }
@@ -138,6 +141,7 @@ pub(super) struct RawCluster {
     #[serde(default)]
     in_cluster: bool,
     issuer: Option<String>,
+    check_signatures: Option<bool>,
     #[serde(default)]
     trusted_node_accounts: Vec<NodeAccount>,
 }
@@ -227,6 +231,7 @@ impl Raw {
             access,
             allow_http_loopback: self.allow_http_loopback.unwrap_or(false),
             issuer: raw.issuer,
+            check_signatures: raw.check_signatures.unwrap_or(true),
             trusted_node_accounts: raw.trusted_node_accounts,
         })
     }

@@ -7,6 +7,7 @@
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{StatusCode, Url};
@@ -14,6 +15,7 @@ use tokio::io::AsyncReadExt as _;
 
 use self::server::{Server, Target};
 use super::keys::{self, KeySet};
+use crate::authn::access::{self, Access};
 use crate::authn::config::{JwtConfig, KeyLocation};
 use crate::authn::failure::Unverified;
 
@@ -25,6 +27,9 @@ const MAX_DOCUMENT_BYTES: usize = 1024 * 1024;
 const READ_LIMIT: u64 = MAX_DOCUMENT_BYTES as u64 + 1;
 /// For one key set, discovery included: below the time that a request has.
 const DEADLINE: Duration = Duration::from_secs(8);
+/// Where every API server has its keys, whatever its discovery document says.
+const CLUSTER_KEYS: &str = "/openid/v1/jwks";
+
 /// Why an issuer's keys could not be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -72,6 +77,9 @@ pub enum Error {
         /// The answer.
         status: StatusCode,
     },
+    /// A cluster's API server did not give its keys.
+    #[error("cannot fetch the keys of the cluster's API server")]
+    Cluster(#[source] Box<access::Error>),
     /// It took too long in all.
     #[error("the key set was not there within {} s", DEADLINE.as_secs())]
     Deadline,
@@ -142,6 +150,7 @@ fn is_loopback(host: &str) -> bool {
 pub(super) enum Fetcher {
     File(PathBuf),
     Server(Box<Server>),
+    Cluster(Arc<Access>),
 }
 
 impl Fetcher {
@@ -163,6 +172,11 @@ impl Fetcher {
             match self {
                 Self::File(path) => parse(path.display().to_string(), &read(path).await?),
                 Self::Server(server) => server.fetch().await,
+                Self::Cluster(access) => {
+                    let keys = access.get(CLUSTER_KEYS, MAX_DOCUMENT_BYTES).await;
+                    let keys = keys.map_err(|source| Error::Cluster(Box::new(source)))?;
+                    parse(CLUSTER_KEYS.to_owned(), &keys)
+                }
             }
         };
         let in_time = tokio::time::timeout(DEADLINE, fetch).await;

@@ -15,12 +15,17 @@ use tokio::sync::{Mutex as FlightLock, OwnedMutexGuard};
 use super::fetch::{Error as FetchError, Fetcher};
 use super::keys::{Key, KeySet};
 use super::{Algorithm, Error};
+use crate::authn::access::Access;
 use crate::authn::config::{JwtConfig, KeyLocation};
 use crate::authn::failure::Causes;
 
 pub use unavailable::Unavailable;
 
 mod unavailable;
+
+const CLUSTER_REFRESH: Duration = Duration::from_secs(600);
+const CLUSTER_MAX_STALE: Duration = Duration::from_secs(3600);
+const CLUSTER_COOLDOWN: Duration = Duration::from_secs(10);
 
 /// The keys of one issuer.
 #[derive(Clone, Debug)]
@@ -95,6 +100,25 @@ impl KeySource {
             shared: Arc::new(shared),
             flight: Arc::default(),
         })
+    }
+
+    /// The keys that a cluster's API server publishes, fetched when the first is needed.
+    pub(super) fn of_cluster(name: &str, access: Arc<Access>, clock: SharedClock) -> Self {
+        let shared = Shared {
+            authenticator: name.to_owned(),
+            fetcher: Fetcher::Cluster(access),
+            clock,
+            limits: Limits {
+                refresh_interval: Some(CLUSTER_REFRESH),
+                max_stale: Some(CLUSTER_MAX_STALE),
+                cooldown: CLUSTER_COOLDOWN,
+            },
+            state: Mutex::default(),
+        };
+        Self {
+            shared: Arc::new(shared),
+            flight: Arc::default(),
+        }
     }
 
     /// The key that a token with this `kid` and `alg` was signed with.

@@ -3,6 +3,7 @@
 mod answers;
 mod clusters;
 mod files;
+mod keys;
 mod limits;
 
 use std::path::PathBuf;

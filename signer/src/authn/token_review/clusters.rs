@@ -13,6 +13,7 @@ use super::desk::Desk;
 use crate::authn::caller::Stamp;
 use crate::authn::config::{AuthenticatorConfig, ClusterConfig, TokenReviewConfig};
 use crate::authn::failure::Unverified;
+use crate::authn::jwt::ClusterKeys;
 
 const HEADER: &str = "clusterid";
 /// The attribute with the id of the cluster that vouched.
@@ -58,17 +59,18 @@ impl Cluster {
     ) -> Result<Self, access::Error> {
         let mut attributes = authenticator.attributes.clone();
         attributes.insert(ATTRIBUTE.to_owned(), cluster.id.clone());
+        let access = Arc::new(Access::new(cluster, Arc::clone(clock))?);
+        let name = format!("{}/{}", authenticator.name, cluster.id);
+        let keys = cluster
+            .check_signatures
+            .then(|| ClusterKeys::new(&name, Arc::clone(&access), Arc::clone(clock)));
         Ok(Self {
             id: cluster.id.as_str().into(),
             aliases: cluster.aliases.clone(),
             primary: cluster.primary,
             issuer: cluster.issuer.clone(),
             stamp: Stamp::new(&authenticator.name, &attributes),
-            desk: Desk::new(
-                Access::new(cluster, Arc::clone(clock))?,
-                config,
-                Arc::clone(clock),
-            ),
+            desk: Desk::new(access, keys, config, Arc::clone(clock)),
         })
     }
 

@@ -14,6 +14,7 @@ use super::cache::Cache;
 use super::{question, verdict};
 use crate::authn::caller::KubernetesFacts;
 use crate::authn::config::TokenReviewConfig;
+use crate::authn::jwt::{ClusterKeys, Refuted, Token};
 
 /// Why a review did not vouch for the caller.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum Error {
     /// The API server's answer does not prove the token good.
     #[error("the token was not vouched for")]
     Verdict(#[from] verdict::Error),
+    /// The cluster's published keys refute the token, so nobody was asked.
+    #[error("the token is not the cluster's")]
+    Refuted(#[from] Refuted),
     /// The API server gave no answer.
     #[error("the token could not be reviewed")]
     Question(#[from] question::Error),
@@ -54,6 +58,9 @@ impl Error {
             }
             Self::Verdict(verdict::Error::Audience) => "token_audience",
             Self::Verdict(_) => "token_review_contradiction",
+            Self::Refuted(Refuted::Algorithm { .. }) => "token_algorithm",
+            Self::Refuted(Refuted::Key(_)) => "token_key_unknown",
+            Self::Refuted(Refuted::Signature) => "token_signature",
             Self::Overloaded { .. } => "token_review_overloaded",
             _ => "token_review_unavailable",
         }
@@ -62,7 +69,7 @@ impl Error {
     /// Whether the token was never judged.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        !matches!(self, Self::Verdict(_))
+        !matches!(self, Self::Verdict(_) | Self::Refuted(_))
     }
 }
 
@@ -74,7 +81,9 @@ pub(super) struct Desk(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    access: Access,
+    access: Arc<Access>,
+    /// To refute tokens with, before the API server is asked.
+    keys: Option<ClusterKeys>,
     audiences: Vec<String>,
     deadline: Duration,
     max_waiting: usize,
@@ -103,9 +112,15 @@ struct Case {
 }
 
 impl Desk {
-    pub(super) fn new(access: Access, config: &TokenReviewConfig, clock: SharedClock) -> Self {
+    pub(super) fn new(
+        access: Arc<Access>,
+        keys: Option<ClusterKeys>,
+        config: &TokenReviewConfig,
+        clock: SharedClock,
+    ) -> Self {
         Self(Arc::new(Shared {
             access,
+            keys,
             audiences: config.audiences.clone(),
             deadline: config.deadline,
             max_waiting: config.max_waiting,
@@ -212,6 +227,11 @@ impl Shared {
     }
 
     async fn ask(&self, case: Case) -> Result<KubernetesFacts, Error> {
+        if let Some(keys) = &self.keys
+            && let Ok(token) = Token::parse(&case.token)
+        {
+            keys.refute(&token).await?;
+        }
         let _turn = self
             .permits
             .acquire()

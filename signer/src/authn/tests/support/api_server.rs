@@ -30,6 +30,8 @@ pub(in crate::authn) enum Reply {
 #[derive(Debug)]
 struct State {
     reply: Reply,
+    /// What `/openid/v1/jwks` has; nothing answers 403.
+    keys: Option<String>,
     /// Our credential and the body of each question.
     asked: Vec<(String, Value)>,
     now: usize,
@@ -49,6 +51,7 @@ impl ApiServer {
         let address = listener.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State {
             reply,
+            keys: None,
             asked: Vec::new(),
             now: 0,
             most: 0,
@@ -67,6 +70,11 @@ impl ApiServer {
 
     pub(in crate::authn) fn set(&self, reply: Reply) {
         self.state.lock().reply = reply;
+    }
+
+    /// Publishes keys.
+    pub(in crate::authn) fn publish(&self, keys: Option<String>) {
+        self.state.lock().keys = keys;
     }
 
     pub(in crate::authn) fn asked(&self) -> usize {
@@ -117,6 +125,11 @@ async fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<
         head.push(stream.read_u8().await?);
     }
     let head = String::from_utf8(head).unwrap();
+    if head.starts_with("GET /openid/v1/jwks HTTP/1.1\r\n") {
+        let keys = state.lock().keys.clone();
+        let (status, text) = keys.map_or((403, String::new()), |keys| (200, keys));
+        return send(&mut stream, status, &text).await;
+    }
     assert!(
         head.starts_with("POST /apis/authentication.k8s.io/v1/tokenreviews HTTP/1.1\r\n"),
         "{head}"
@@ -150,11 +163,15 @@ async fn answer(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<
         Reply::Silence => std::future::pending().await,
     };
     state.lock().now -= 1;
+    send(&mut stream, status, &text).await
+}
+
+async fn send(stream: &mut TcpStream, status: u16, text: &str) -> std::io::Result<()> {
     let length = text.len();
     let head = format!(
         "HTTP/1.1 {status} Status\r\nconnection: close\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
     );
-    stream.write_all((head + &text).as_bytes()).await?;
+    stream.write_all((head + text).as_bytes()).await?;
     stream.shutdown().await
 }
 

@@ -110,6 +110,30 @@ async fn an_outage_is_waited_for_by_one_gate() {
     scene.end(&answers);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a gate that crashes at each start is started later and later, up to 30 s after the cause is gone"]
+async fn a_module_that_crashes_for_long_does_not_make_the_wait_long() {
+    let faulty = Faulty::new();
+    let scene = faulty.start().await;
+    faulty.inject("sign=segfault");
+    let load = scene.load(2);
+    load.refused(1).await;
+    tokio::time::sleep(outage() * 5).await;
+    faulty.lift();
+    scene.recovers("segfault_outage").await;
+    let answers = load.stop().await;
+    answers.refused_only_with(&AGAIN);
+    let log = scene.serving.log();
+    scene.end(&answers);
+    let waits = log
+        .lines()
+        .filter_map(|line| line.split_once("\"wait_ms\":")?.1.split(',').next());
+    for wait in waits {
+        let wait: u64 = wait.trim_matches('"').parse().unwrap();
+        assert!(wait <= 2000, "{wait} ms");
+    }
+}
+
 fn outage() -> Duration {
     let seconds = std::env::var("SEALWRIGHT_TEST_OUTAGE_SECONDS").ok();
     Duration::from_secs(seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(3))
@@ -314,21 +338,33 @@ async fn a_gate_killed_again_and_again_while_it_starts() {
         // From the first instruction to well after the login.
         tokio::time::sleep(Duration::from_millis(round * 37 % 300)).await;
     }
+    scene.recovers("gate_killed_in_start").await;
+    // What a kill in the midst of a login leaves, should none of them have met one.
     drop(gate);
+    destroy_token(&home);
     let since = Instant::now();
     let gate = Gate::start(&home, &log);
-    scene.recovers_since("gate_killed_in_start", since).await;
+    scene.recovers_since("token_file_destroyed", since).await;
     load.issued(5).await;
     scene.serves_pages().await;
     let answers = load.stop().await;
     answers.refused_only_with(&AGAIN);
     drop(gate);
     scene.end(&answers);
-    let put_back = fs::read_to_string(home.file("gate.log"))
+    let said = fs::read_to_string(home.file("gate.log")).unwrap();
+    assert!(said.contains("put back from their copy"), "{said}");
+}
+
+/// Cuts SoftHSM's file of the token short, which it rewrites in place at each login.
+fn destroy_token(home: &Home) {
+    let token = fs::read_dir(home.file("token")).unwrap().next().unwrap();
+    let file = token.unwrap().path().join("token.object");
+    fs::OpenOptions::new()
+        .write(true)
+        .open(file)
         .unwrap()
-        .matches("put back from their copy")
-        .count();
-    println!("token files put back: {put_back} of {} kills", kills());
+        .set_len(20)
+        .unwrap();
 }
 
 fn kills() -> u64 {

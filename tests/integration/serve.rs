@@ -154,8 +154,11 @@ async fn a_reload_takes_new_keys_and_roots_and_keeps_connections() {
 }
 
 #[tokio::test]
-#[ignore = "a file beside secrets that is replaced by rename is out of the front's reach"]
 async fn a_reload_takes_a_file_of_the_home_that_was_replaced() {
+    // Landlock alone knows files beside secrets one by one, and a new one is not among them.
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
     let home = Home::new();
     home.without_grants();
     let signer = home.start();

@@ -1,7 +1,7 @@
 //! A PKCS#11 module that forwards every call to a real one, and fails when a control file says so.
 //!
-//! `FAULT_MODULE_REAL` names the real module, `FAULT_MODULE_CONTROL` the control file (see
-//! [`control`]). Only tests load this; nothing of the product depends on it.
+//! `FAULT_MODULE_REAL` names the real module, `FAULT_MODULE_CONTROL` the control file (its
+//! format is in `control.rs`). Only tests load this; nothing of the product depends on it.
 
 #![allow(
     unsafe_code,

@@ -1,7 +1,7 @@
 //! The process with the network: under a supervisor (`sealwright front`), or alone, before a gate that
 //! listens on a named socket (`sealwright serve` with `gate.socket`).
 
-use std::{os::unix::net::UnixStream, path::Path, process::ExitCode, sync::Arc};
+use std::{os::unix::net::UnixStream, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use sealwright_gate::client::dial;
 use sealwright_identity::SystemClock;
@@ -27,6 +27,9 @@ use crate::{
     launch,
     settings::{self, Loaded, Settings},
 };
+
+/// A gate opens its token in milliseconds, or refuses it; one that is away is not waited for longer.
+const GATE_FIRST: Duration = Duration::from_secs(4);
 
 /// Under a supervisor, which hands over the gates' streams.
 pub(crate) fn run(args: &FrontArgs) -> Result<ExitCode, Failure> {
@@ -80,6 +83,7 @@ fn plumbing() -> Plumbing {
         clock: Arc::new(SystemClock),
         metrics: Metrics::new(),
         readiness: Readiness::new(),
+        gate_first: GATE_FIRST,
     }
 }
 
@@ -105,6 +109,11 @@ async fn supervised(settings: &Settings, link: Link) -> Result<(), Failure> {
     let (streams, received) = mpsc::channel::<UnixStream>(4);
     let plumbing = plumbing();
     let readiness = plumbing.readiness.clone();
+    let link = Arc::new(link);
+    let gates = {
+        let (link, readiness) = (Arc::clone(&link), readiness.clone());
+        tokio::spawn(async move { follow_gate(&link, &streams, &readiness).await })
+    };
     let app = App::build(signer_config(settings), received, plumbing)
         .await
         .or_fail(Class::Usage)?;
@@ -116,13 +125,12 @@ async fn supervised(settings: &Settings, link: Link) -> Result<(), Failure> {
     .await
     .or_fail_doing(Class::Internal, "the supervisor is gone")?;
 
-    let link = Arc::new(link);
-    tokio::spawn(report_readiness(Arc::clone(&link), readiness.clone()));
-    tokio::spawn(report_alive(Arc::clone(&link)));
+    tokio::spawn(report_readiness(Arc::clone(&link), readiness));
+    tokio::spawn(report_alive(link));
     let stop = async move {
         tokio::select! {
             () = heed(&mut signals, &reloader) => {}
-            () = follow_gate(&link, &streams, &readiness) => error!("the supervisor is gone"),
+            _ = gates => error!("the supervisor is gone"),
         }
     };
     app.run(stop).await.or_fail(Class::Internal)

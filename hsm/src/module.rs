@@ -150,6 +150,10 @@ impl Module {
                     path: path.clone(),
                     source,
                 })?;
+                // The library stays mapped for the life of the process: one that were unloaded by
+                // a worker while the main thread leaves would take the code of its own exit
+                // handlers with it.
+                mem::forget(functions.clone());
                 loaded.insert(
                     path.clone(),
                     Loaded {

@@ -12,6 +12,7 @@ mod reload;
 use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sealwright_gate::client::{ClientLimits, GateClient, GateStream};
 use sealwright_identity::SharedClock;
@@ -54,6 +55,9 @@ pub struct Plumbing {
     pub metrics: sealwright_runtime::metrics::Metrics,
     /// The readiness of the process.
     pub readiness: Readiness,
+    /// How long the gate is waited for before a port is bound, so that a configuration that it
+    /// refuses is refused before anything is bound. A gate that is away does not stop the front.
+    pub gate_first: Duration,
 }
 
 /// The front, bound and not yet serving.
@@ -93,6 +97,7 @@ impl App {
             clock,
             metrics: registry,
             readiness,
+            gate_first,
         } = plumbing;
         let metrics = registry.register(|r| Metrics::register(r, Arc::clone(&clock)));
 
@@ -141,6 +146,7 @@ impl App {
             Arc::clone(&clock),
             &registry,
         );
+        parts::first_word(&client, gate_first).await;
         let service = parts::certificate_service(&config, &catalog, &policies, client, &clock, &metrics);
         let admission = Admission::new(
             Arc::clone(&authenticators),

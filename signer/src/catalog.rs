@@ -4,6 +4,7 @@
 //! there. So a reload in the middle of a request can mix neither two issuers nor two policy sets.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -37,10 +38,15 @@ pub enum CatalogError {
     #[error("the issuers cannot be loaded")]
     Issuers(#[from] IssuersError),
     /// A component that is no policy, or settings that it refuses.
-    #[error("policies.{policy}: the module cannot be used")]
+    #[error(
+        "policies.{policy}: {} cannot be used with these settings; name a component of the world sealwright:policy, or mend [policies.settings]",
+        .file.display()
+    )]
     Policy {
         /// The policy's name.
         policy: String,
+        /// The component's file.
+        file: PathBuf,
         /// What is wrong with it.
         #[source]
         source: LoadError,
@@ -170,6 +176,7 @@ fn compile(engine: &Engine, module: &PolicyModule) -> Result<Compiled, CatalogEr
     };
     let policy = Policy::load(engine, source).map_err(|source| CatalogError::Policy {
         policy: module.identity.name.to_string(),
+        file: module.path.clone(),
         source,
     })?;
     Ok(Compiled {

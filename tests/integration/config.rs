@@ -266,7 +266,6 @@ fn a_policy_that_cannot_be_used_is_refused_before_anything_is_bound() {
 }
 
 #[test]
-#[ignore = "the front's refusal names the policy but not its file, nor a fix"]
 fn the_refusal_of_a_policy_names_its_file() {
     for (row, useless) in useless().into_iter().enumerate() {
         let file = if useless.section.contains("hostile.wasm") {

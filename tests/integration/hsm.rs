@@ -82,7 +82,6 @@ fn a_token_or_key_that_cannot_be_used_is_refused_and_found_by_a_check() {
 }
 
 #[test]
-#[ignore = "the gate's refusal of a token or key names no configuration key"]
 fn the_refusal_of_a_token_or_key_names_the_configuration_key() {
     for (place, mistake, _) in MISTAKES {
         let home = bare();
@@ -99,7 +98,6 @@ fn the_refusal_of_a_token_or_key_names_the_configuration_key() {
 }
 
 #[test]
-#[ignore = "the front binds its ports while the gate still looks at the token"]
 fn a_token_or_key_that_cannot_be_used_is_refused_before_anything_is_bound() {
     for (place, mistake, _) in MISTAKES {
         let home = bare();

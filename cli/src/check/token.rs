@@ -169,9 +169,10 @@ fn health_key(token: Token, uri: Option<&str>) -> Item {
         };
         runtime.block_on(async {
             let pool = SessionPool::start(token.clone(), config, Metrics::default());
-            pool.probe(&key, PROBE_DEADLINE)
-                .await
-                .map_err(|error| text(&error))
+            let outcome = pool.probe(&key, PROBE_DEADLINE).await;
+            // A process that ends while a worker is inside the module may never end.
+            pool.close(PROBE_DEADLINE).await;
+            outcome.map_err(|error| text(&error))
         })
     };
     match probe() {

@@ -86,12 +86,24 @@ async fn certify(home: &Home, token: Token, root: &KeyHandle, issuing: &KeyHandl
         deadline: SIGN_DEADLINE,
     };
     let pool = SessionPool::start(token, config, Metrics::default());
+    let outcome = certify_with(&pool, home, root, issuing).await;
+    // A process that ends while a worker is inside the module may never end.
+    pool.close(SIGN_DEADLINE).await;
+    outcome
+}
+
+async fn certify_with(
+    pool: &SessionPool,
+    home: &Home,
+    root: &KeyHandle,
+    issuing: &KeyHandle,
+) -> Result<(), Failure> {
     let now = SystemClock.now();
     let root_name = authority_name(Some("Sealwright"), "Development Root");
     let issuer_name = authority_name(Some("Sealwright"), "Development Issuing CA");
 
     let root_tbs = authority(root, root, &root_name, &root_name, None, (1, ROOT_LIFE), now)?;
-    let root_der = sign(&pool, root, &root_tbs).await?;
+    let root_der = sign(pool, root, &root_tbs).await?;
     let aki = Some(root_tbs.ski().to_vec());
     let issuer_tbs = authority(
         issuing,
@@ -102,7 +114,7 @@ async fn certify(home: &Home, token: Token, root: &KeyHandle, issuing: &KeyHandl
         (0, ISSUER_LIFE),
         now,
     )?;
-    let issuer_der = sign(&pool, root, &issuer_tbs).await?;
+    let issuer_der = sign(pool, root, &issuer_tbs).await?;
 
     let chain = pem::encode(pem::CERTIFICATE, &issuer_der);
     let roots = pem::encode(pem::CERTIFICATE, &root_der);

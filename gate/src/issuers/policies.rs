@@ -1,5 +1,6 @@
 //! A policy as evidence names it: by the digests of its code and of its settings.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use sealwright_identity::Digest;
@@ -27,6 +28,8 @@ pub struct PolicyIdentity {
 pub struct PolicyModule {
     /// Name and digests.
     pub identity: PolicyIdentity,
+    /// The component's file.
+    pub path: PathBuf,
     /// The component's bytes.
     pub component: Arc<[u8]>,
     /// The settings as configured.
@@ -61,6 +64,7 @@ impl PolicyModule {
                 module,
                 settings: Digest::of(&settings_json),
             },
+            path: config.module.clone(),
             component: component.into(),
             settings: config.settings.clone(),
             settings_json,

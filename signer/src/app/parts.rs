@@ -1,11 +1,14 @@
 //! The parts of the front, each made from its section of the configuration.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sealwright_gate::client::GateClient;
 use sealwright_identity::{SharedClock, TrustBundle};
 use sealwright_policy_wasm::{Engine, EngineSettings, HostConfig, PolicyHost};
 use sealwright_runtime::tls::{ClientRoots, ServerIdentity, server_config};
+use tokio::time::{Instant, timeout_at};
+use tracing::info;
 
 use super::BuildError;
 use crate::acceptor::ServerTls;
@@ -20,6 +23,26 @@ use crate::service::{CertificateService, Steps};
 
 /// Instance slots beyond one for each policy thread, for instances on their way out.
 const SPARE_SLOTS: u32 = 8;
+
+/// Waits until the gate has answered once, or for `limit`. Whether it is ready is no matter: a gate
+/// that answers has looked at its configuration, and one that refuses it ends this process.
+pub(super) async fn first_word(client: &GateClient, limit: Duration) {
+    if limit.is_zero() {
+        return;
+    }
+    let deadline = Instant::now() + limit;
+    let mut connection = client.state();
+    let heard = async {
+        while client.status(deadline).await.is_err() {
+            if connection.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    if timeout_at(deadline, heard).await.is_err() {
+        info!("the gate has not answered yet, serving what needs none");
+    }
+}
 
 pub(super) fn policy_host(config: &PolicyHostConfig) -> Result<PolicyHost, BuildError> {
     let threads = match config.threads {

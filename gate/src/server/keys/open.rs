@@ -42,8 +42,16 @@ pub enum KeysError {
         source: KeySelectorError,
     },
     /// The token, its PIN or one of its keys.
-    #[error("the token cannot be used")]
-    Token(#[source] Box<TokenError>),
+    #[error("{key}: it cannot be used; {fix}")]
+    Token {
+        /// The configuration key.
+        key: String,
+        /// What to do.
+        fix: &'static str,
+        /// What is wrong.
+        #[source]
+        source: Box<TokenError>,
+    },
     /// The token is there, and signs nothing.
     #[error("the token is there but does not sign")]
     Ill(#[source] SignError),
@@ -64,9 +72,33 @@ pub enum KeysError {
 }
 
 impl KeysError {
+    fn of_token(error: TokenError) -> Self {
+        let (key, fix) = match &error {
+            TokenError::Module(_) => ("gate.token.module", "name the PKCS#11 library of the token"),
+            error if error.is_pin() => (
+                "gate.token",
+                "give the right PIN; `sealwright gate reset-pin` lets the same be tried again",
+            ),
+            _ => ("gate.token", "name a token that is there, and its PIN"),
+        };
+        Self::Token {
+            key: key.into(),
+            fix,
+            source: Box::new(error),
+        }
+    }
+
+    fn of_key(key: String, error: TokenError) -> Self {
+        Self::Token {
+            key,
+            fix: "name exactly one key pair of the token: pkcs11:object=LABEL;id=%01",
+            source: Box::new(error),
+        }
+    }
+
     /// Whether the PIN is at fault, so that nobody may simply start again.
     pub fn is_pin(&self) -> bool {
-        matches!(self, Self::Token(error) if error.is_pin())
+        matches!(self, Self::Token { source, .. } if source.is_pin())
     }
 
     /// Whether the token is there, and signs nothing.
@@ -77,7 +109,7 @@ impl KeysError {
     /// Whether waiting may help: the token or its module is away or ill.
     pub(crate) fn may_pass(&self) -> bool {
         let error = match self {
-            Self::Token(error) => &**error,
+            Self::Token { source, .. } => &**source,
             Self::Ill(_) => return true,
             _ => return false,
         };
@@ -155,11 +187,12 @@ fn selector(key: String, uri: &str) -> Result<KeySelector, KeysError> {
 /// Opens the token and finds every key. Blocks: the module and a person at a prompt decide
 /// for how long.
 pub(crate) fn open(config: &KeysConfig, metrics: &Metrics) -> Result<Ring, KeysError> {
-    let failed = |error| KeysError::Token(Box::new(error));
-    let token = Token::open_with(&config.token, &config.marker_dir, metrics).map_err(failed)?;
+    let token = Token::open_with(&config.token, &config.marker_dir, metrics).map_err(KeysError::of_token)?;
     let mut keys = BTreeMap::new();
     for (issuer, (selector, expected)) in &config.keys {
-        let key = token.find_key(selector).map_err(failed)?;
+        let key = token
+            .find_key(selector)
+            .map_err(|error| KeysError::of_key(format!("issuers.{issuer}.key"), error))?;
         let found = Digest::of(key.spki_der());
         if found != *expected {
             return Err(KeysError::Mismatch {
@@ -174,7 +207,11 @@ pub(crate) fn open(config: &KeysConfig, metrics: &Metrics) -> Result<Ring, KeysE
     let health = config
         .health
         .as_ref()
-        .map(|selector| token.find_health_key(selector).map_err(failed))
+        .map(|selector| {
+            token
+                .find_health_key(selector)
+                .map_err(|error| KeysError::of_key("gate.token.health_key".into(), error))
+        })
         .transpose()?;
     let info = token.info().clone();
     let pool = PoolConfig::from(&config.token);
@@ -198,14 +235,14 @@ mod tests {
     fn a_token_that_does_not_sign_is_waited_for() {
         let ill = KeysError::Ill(SignError::Deadline);
         assert!(ill.is_ill() && ill.may_pass() && !ill.is_pin());
-        let absent = KeysError::Token(Box::new(TokenError::TokenAbsent {
+        let absent = KeysError::of_token(TokenError::TokenAbsent {
             selector: "t".into(),
             seen: Vec::new(),
-        }));
+        });
         assert!(absent.may_pass() && !absent.is_ill());
         // When it was waited for long enough, another process may try; the configuration is good.
         assert_eq!(GateError::from(ill).exit_code(), EXIT_FAULT);
-        let wrong = KeysError::Token(Box::new(TokenError::KeySelector));
+        let wrong = KeysError::of_token(TokenError::KeySelector);
         assert!(!wrong.may_pass());
         assert_eq!(GateError::from(wrong).exit_code(), EXIT_CONFIG);
     }

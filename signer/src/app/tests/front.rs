@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::KeyPair;
 use sealwright_gate::config::PolicyConfig;
@@ -55,6 +56,7 @@ impl Front {
             clock: clock(),
             metrics: Default::default(),
             readiness: readiness.clone(),
+            gate_first: Duration::ZERO,
         };
         let app = App::build(config, streams, plumbing).await.unwrap();
         let (bound, reloader) = (app.bound(), app.reloader());

@@ -1,6 +1,7 @@
 //! What works without any policy: start, stop, and what strangers may ask.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sealwright_runtime::readiness::Readiness;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -121,6 +122,7 @@ async fn an_issuer_cannot_admit_an_authenticator_that_is_not_there() {
         clock: clock(),
         metrics: Default::default(),
         readiness: Readiness::new(),
+        gate_first: Duration::ZERO,
     };
     let error = App::build(config, streams, plumbing).await.unwrap_err();
     assert!(

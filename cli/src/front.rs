@@ -114,9 +114,11 @@ async fn supervised(settings: &Settings, link: Link) -> Result<(), Failure> {
         let (link, readiness) = (Arc::clone(&link), readiness.clone());
         tokio::spawn(async move { follow_gate(&link, &streams, &readiness).await })
     };
-    let app = App::build(signer_config(settings), received, plumbing)
-        .await
-        .or_fail(Class::Usage)?;
+    let app = tokio::select! {
+        built = App::build(signer_config(settings), received, plumbing) => built.or_fail(Class::Usage)?,
+        // The gate refused the configuration: nothing was bound, and nothing is.
+        () = told_to_stop(&mut signals) => return Ok(()),
+    };
     let (bound, reloader) = (app.bound(), app.reloader());
     link.tell(&FromFront::Bound(Bound {
         grpc: bound.grpc,
@@ -134,6 +136,11 @@ async fn supervised(settings: &Settings, link: Link) -> Result<(), Failure> {
         }
     };
     app.run(stop).await.or_fail(Class::Internal)
+}
+
+/// Before there is anything to reload.
+async fn told_to_stop(signals: &mut Signals) {
+    while signals.next().await == Request::Reload {}
 }
 
 /// Until the word to stop.

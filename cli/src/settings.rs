@@ -111,3 +111,16 @@ impl Settings {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_sample_is_a_configuration() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/samples/sealwright.toml");
+        let loaded = load(&file, &[]).unwrap();
+        assert_eq!(loaded.settings.issuers.len(), 1);
+        assert!(loaded.settings.gate.home.is_absolute());
+    }
+}

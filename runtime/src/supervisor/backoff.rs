@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 const FIRST: Duration = Duration::from_millis(100);
-const LONGEST: Duration = Duration::from_secs(30);
+/// Short: while the gate is away nothing is signed, and a start costs milliseconds. A refused PIN is not
+/// tried again however often a gate is started.
+const LONGEST: Duration = Duration::from_secs(2);
 /// A process that lived this long was well; the next failure is a first one again.
 const WELL: Duration = Duration::from_secs(60);
 

@@ -176,8 +176,21 @@ pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) place: Where,
     /// A serial in hex, or the place of the entry in the ledger (#12).
-    #[arg(value_name = "SERIAL|#SEQUENCE")]
-    pub(crate) record: String,
+    #[arg(value_name = "SERIAL|#SEQUENCE", required_unless_present = "serial")]
+    record: Option<String>,
+    /// The serial, as `log list` takes it.
+    #[arg(long, value_name = "HEX", conflicts_with = "record")]
+    serial: Option<String>,
+}
+
+impl ShowArgs {
+    /// The serial or place asked for.
+    pub(crate) fn record(&self) -> &str {
+        self.record
+            .as_ref()
+            .or(self.serial.as_ref())
+            .map_or("", String::as_str)
+    }
 }
 
 #[derive(Debug, Args)]

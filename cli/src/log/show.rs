@@ -14,7 +14,7 @@ use crate::{
 
 pub(super) async fn run(args: &ShowArgs, output: Output) -> Result<ExitCode, Failure> {
     let selector: Selector = args
-        .record
+        .record()
         .parse()
         .map_err(|error: String| Failure::text(Class::Usage, error))?;
     let json = match (super::source(&args.place).await?, &selector) {

@@ -111,7 +111,6 @@ async fn an_outage_is_waited_for_by_one_gate() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "a gate that crashes at each start is started later and later, up to 30 s after the cause is gone"]
 async fn a_module_that_crashes_for_long_does_not_make_the_wait_long() {
     let faulty = Faulty::new();
     let scene = faulty.start().await;

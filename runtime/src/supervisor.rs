@@ -154,6 +154,7 @@ impl Supervisor {
     async fn supervise(&mut self, signals: &mut Signals) -> Result<i32, SupervisorError> {
         self.start_gate()?;
         self.start_front()?;
+        self.hand_over().await;
         loop {
             tokio::select! {
                 request = signals.next() => match request {
@@ -177,7 +178,10 @@ impl Supervisor {
                             return Ok(code);
                         }
                     }
-                    Event::Due => self.start_front()?,
+                    Event::Due => {
+                        self.start_front()?;
+                        self.hand_over().await;
+                    }
                 },
                 message = control::receive(self.control.as_ref()) => self.heard(message).await,
                 () = until(self.silence) => {
@@ -216,13 +220,12 @@ impl Supervisor {
         let mut command = (self.plan.front)(self.bound);
         self.front.start(&mut command, theirs).map_err(failed)?;
         self.control = Some(Control::new(ours).map_err(failed)?);
-        // The stream follows when the front says that it listens.
         Ok(())
     }
 
-    /// Gives the front the newest gate's stream, if it is there to take it.
+    /// Gives the front the newest gate's stream: it hears the gate's first word before it binds a port.
     async fn hand_over(&mut self) {
-        let (Some(control), Some(_)) = (&self.control, self.bound) else {
+        let Some(control) = &self.control else {
             return;
         };
         let Some(stream) = self.stream.take() else {
@@ -243,7 +246,6 @@ impl Supervisor {
             Ok(Some(FromFront::Bound(bound))) => {
                 info!(grpc = %bound.grpc, http = %bound.http, "the front listens");
                 self.bound = Some(bound);
-                self.hand_over().await;
             }
             Ok(Some(FromFront::Readiness { reasons })) => {
                 if reasons.is_empty() {

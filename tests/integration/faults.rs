@@ -87,10 +87,15 @@ async fn sessions_that_are_not_to_be_had_are_survived() {
     survives(&faults, "5s", &AGAIN).await;
 }
 
-/// A long outage must not end in a long wait: processes that end one after another are started
-/// later and later, so one gate stays and looks.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_outage_is_waited_for_by_one_gate() {
+    // Three looks of a second each.
+    outage_of_the_token(Duration::from_secs(3)).await;
+}
+
+/// A long outage must not end in a long wait: processes that end one after another are started
+/// later and later, so one gate stays and looks.
+pub(crate) async fn outage_of_the_token(outage: Duration) {
     let faulty = Faulty::new();
     let scene = faulty.start().await;
     let first = scene.process("gate").unwrap();
@@ -99,8 +104,7 @@ async fn an_outage_is_waited_for_by_one_gate() {
     faulty.inject("sign=general_error");
     let second = scene.another("gate", first);
     scene.serving.wait_until(503, "does not sign").await;
-    // Three looks of a second each, and more where a longer outage is asked for.
-    tokio::time::sleep(outage()).await;
+    tokio::time::sleep(outage).await;
     assert_eq!(scene.process("gate"), Some(second), "{}", scene.serving.log());
     faulty.lift();
     scene.recovers("general_error_outage").await;
@@ -112,12 +116,17 @@ async fn an_outage_is_waited_for_by_one_gate() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_module_that_crashes_for_long_does_not_make_the_wait_long() {
+    crashes_for(Duration::from_secs(15)).await;
+}
+
+/// Each gate of a time ends in a crash.
+pub(crate) async fn crashes_for(outage: Duration) {
     let faulty = Faulty::new();
     let scene = faulty.start().await;
     faulty.inject("sign=segfault");
     let load = scene.load(2);
     load.refused(1).await;
-    tokio::time::sleep(outage() * 5).await;
+    tokio::time::sleep(outage).await;
     faulty.lift();
     scene.recovers("segfault_outage").await;
     let answers = load.stop().await;
@@ -131,11 +140,6 @@ async fn a_module_that_crashes_for_long_does_not_make_the_wait_long() {
         let wait: u64 = wait.trim_matches('"').parse().unwrap();
         assert!(wait <= 2000, "{wait} ms");
     }
-}
-
-fn outage() -> Duration {
-    let seconds = std::env::var("SEALWRIGHT_TEST_OUTAGE_SECONDS").ok();
-    Duration::from_secs(seconds.and_then(|seconds| seconds.parse().ok()).unwrap_or(3))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -312,9 +316,13 @@ impl Drop for Gate {
     }
 }
 
-/// With a socket by name, where nobody waits between two starts of a gate.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_gate_killed_again_and_again_while_it_starts() {
+    kill_in_start(20).await;
+}
+
+/// With a socket by name, where nobody waits between two starts of a gate.
+pub(crate) async fn kill_in_start(kills: u64) {
     let home = Home::new();
     let log = fs::File::create(home.file("gate.log")).unwrap();
     let user = rustix::process::geteuid().as_raw();
@@ -331,7 +339,7 @@ async fn a_gate_killed_again_and_again_while_it_starts() {
     let scene = Scene::new(&home, serving).await;
     let load = scene.load(2);
     load.issued(5).await;
-    for round in 0..kills() {
+    for round in 0..kills {
         drop(gate);
         gate = Gate::start(&home, &log);
         // From the first instruction to well after the login.
@@ -364,11 +372,6 @@ fn destroy_token(home: &Home) {
         .unwrap()
         .set_len(20)
         .unwrap();
-}
-
-fn kills() -> u64 {
-    let kills = std::env::var("SEALWRIGHT_TEST_KILLS").ok();
-    kills.and_then(|kills| kills.parse().ok()).unwrap_or(20)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,4 +22,5 @@ mod ledger;
 mod policy;
 mod renewal;
 mod serve;
+mod soak;
 mod wire;

@@ -129,6 +129,12 @@ impl<'a> Scene<'a> {
 
     /// Clients that ask again and again.
     pub fn load(&self, clients: usize) -> Load {
+        // Leaves room for other tests.
+        self.load_with(clients, Duration::from_millis(4))
+    }
+
+    /// The same with another pause between two certificates of one client.
+    pub fn load_with(&self, clients: usize, pause: Duration) -> Load {
         let running = Arc::new(AtomicBool::new(true));
         let answers = Arc::new(Mutex::new(Answers::default()));
         let tasks = (0..clients).map(|_| {
@@ -139,8 +145,8 @@ impl<'a> Scene<'a> {
                     let answer = client.create(&token, &csr, 3600).await;
                     let failed = answer.is_err();
                     answers.lock().unwrap().take(answer);
-                    // A client that fails tries again soon; one that does not leaves room for other tests.
-                    tokio::time::sleep(Duration::from_millis(if failed { 10 } else { 4 })).await;
+                    // A client that fails tries again soon.
+                    tokio::time::sleep(if failed { LOOK } else { pause }).await;
                 }
             })
         });
@@ -171,19 +177,20 @@ impl<'a> Scene<'a> {
     }
 
     /// Waits until a certificate is issued, and says how long that took.
-    pub async fn recovers(&self, fault: &str) {
+    pub async fn recovers(&self, fault: &str) -> Duration {
         let since = Instant::now();
-        self.recovers_since(fault, since).await;
+        self.recovers_since(fault, since).await
     }
 
     /// The same from an earlier moment on.
-    pub async fn recovers_since(&self, fault: &str, since: Instant) {
+    pub async fn recovers_since(&self, fault: &str, since: Instant) -> Duration {
         let mut last = None;
         while since.elapsed() < Duration::from_secs(60) {
             match self.ask().await {
                 Ok(_) => {
-                    report(fault, since.elapsed());
-                    return;
+                    let time = since.elapsed();
+                    report(fault, time);
+                    return time;
                 }
                 Err(status) => last = Some(status),
             }

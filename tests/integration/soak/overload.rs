@@ -1,0 +1,1 @@
+//! Overload for long. Nothing yet.

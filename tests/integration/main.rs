@@ -18,6 +18,7 @@ mod crash;
 mod csr;
 mod faults;
 mod hsm;
+mod interop;
 mod ledger;
 mod policy;
 mod renewal;

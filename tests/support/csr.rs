@@ -65,9 +65,10 @@ pub fn p384() -> KeyPair {
     KeyPair::generate_for(&rcgen::PKCS_ECDSA_P384_SHA384).unwrap()
 }
 
-/// An Ed25519 key.
+/// An Ed25519 key, in the first version of PKCS#8: OpenSSL 3.0 reads no other.
 pub fn ed25519() -> KeyPair {
-    KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap()
+    let key = aws_lc_rs::signature::Ed25519KeyPair::generate().unwrap();
+    KeyPair::try_from(key.to_pkcs8v1().unwrap().as_ref()).unwrap()
 }
 
 /// An RSA key of 2048 bits.

@@ -18,7 +18,9 @@ pub mod command;
 pub mod csr;
 pub mod fault;
 pub mod home;
+pub mod issued;
 pub mod jwt;
+pub mod openssl;
 pub mod serving;
 pub mod signer;
 
@@ -26,6 +28,7 @@ pub use client::{Client, Metadata};
 pub use command::{Outcome, run};
 pub use csr::Csr;
 pub use home::Home;
+pub use issued::Issued;
 pub use jwt::Forge;
 pub use serving::{Process, Serving, within};
 pub use signer::{Signer, shared};

@@ -21,7 +21,6 @@ mod jwt;
 #[cfg(test)]
 mod tests;
 mod token_review;
-mod trust;
 
 use http::HeaderMap;
 use sealwright_identity::{SharedClock, TrustBundle};
@@ -33,15 +32,12 @@ pub use caller::{AuthSource, Caller, KubernetesFacts, ObjectRef, Peer, PeerTls, 
 pub use client_cert::Error as ClientCertificateError;
 pub use config::AuthenticatorConfig;
 pub use failure::{AuthenticationFailure, Error, Unverified};
-pub use jwt::{
-    ClaimsError, CompactError, Error as TokenError, KeySourceError, Refuted, SelectError, SubjectError,
-    Unavailable,
-};
+pub use jwt::{Error as TokenError, KeySourceError, Refuted, Unavailable};
+pub use sealwright_jwt::{ClaimsError, CompactError, SelectError, SubjectError, Trust, TrustError};
 pub use token_review::{
     BuildError as ClusterBuildError, ClusterError, Error as TokenReviewError, QuestionError, ReviewError,
     VerdictError,
 };
-pub use trust::{Error as TrustError, Trust};
 
 use caller::Stamp;
 use client_cert::ClientCertificate;

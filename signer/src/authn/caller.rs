@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 use sealwright_identity::SpiffeId;
-
-use super::trust::Recognized;
+use sealwright_jwt::Recognized;
+pub use sealwright_jwt::{KubernetesFacts, ObjectRef, TokenEvidence};
 
 /// The attribute that names a node proxy which acts for another identity.
 const ON_BEHALF: &str = "impersonator";
@@ -59,45 +59,6 @@ impl fmt::Display for AuthSource {
     }
 }
 
-/// A Kubernetes object by name and UID.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ObjectRef {
-    /// The object's name.
-    pub name: String,
-    /// The object's UID. A pod's is always known; a node's only if the API server knew it.
-    pub uid: Option<String>,
-}
-
-/// What a service account token says about the workload that holds it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KubernetesFacts {
-    /// The namespace, the same in the subject and in the `kubernetes.io` claim.
-    pub namespace: String,
-    /// The service account's name.
-    pub service_account: String,
-    /// The service account's UID, when the token carries it.
-    pub service_account_uid: Option<String>,
-    /// The pod that the token is bound to.
-    pub pod: Option<ObjectRef>,
-    /// The node of that pod, or the node that the token is bound to.
-    pub node: Option<ObjectRef>,
-}
-
-/// The verified token without its signature: evidence that cannot be replayed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct TokenEvidence {
-    /// The JOSE header exactly as it was signed.
-    pub header_json: String,
-    /// The claims exactly as they were signed.
-    pub claims_json: String,
-}
-
-impl fmt::Debug for TokenEvidence {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TokenEvidence").finish_non_exhaustive()
-    }
-}
-
 /// Somebody an authenticator vouched for.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -105,8 +66,8 @@ pub struct Caller {
     stamp: Stamp,
     identities: Vec<SpiffeId>,
     presented: Option<SpiffeId>,
-    kubernetes: Option<KubernetesFacts>,
-    token: Option<TokenEvidence>,
+    kubernetes: Option<Arc<KubernetesFacts>>,
+    token: Option<Arc<TokenEvidence>>,
     client_chain: Vec<Vec<u8>>,
     peer: SocketAddr,
 }
@@ -133,8 +94,8 @@ impl Caller {
     pub(super) fn by_token(
         stamp: &Stamp,
         recognized: Recognized,
-        kubernetes: Option<KubernetesFacts>,
-        token: TokenEvidence,
+        kubernetes: Option<Arc<KubernetesFacts>>,
+        token: Arc<TokenEvidence>,
         peer: &Peer,
     ) -> Self {
         Self {
@@ -193,7 +154,7 @@ impl Caller {
     /// The workload behind a service account token.
     #[must_use]
     pub fn kubernetes(&self) -> Option<&KubernetesFacts> {
-        self.kubernetes.as_ref()
+        self.kubernetes.as_deref()
     }
 
     /// The cluster: the one whose API server vouched, else the authenticator's attribute
@@ -213,7 +174,7 @@ impl Caller {
     /// The token's header and claims.
     #[must_use]
     pub fn token(&self) -> Option<&TokenEvidence> {
-        self.token.as_ref()
+        self.token.as_deref()
     }
 
     /// The client's certificate chain in DER, leaf first; empty for tokens.

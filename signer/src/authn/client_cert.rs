@@ -12,12 +12,11 @@ use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
 use sealwright_identity::{SharedClock, TrustBundle};
+use sealwright_jwt::{Trust, TrustError, Unverified};
 use tokio::sync::watch;
 
 use self::chain::{ChainVerifier, Verified};
 use super::caller::{Caller, Peer, Stamp};
-use super::failure::Unverified;
-use super::trust::{self, Trust};
 
 mod cache;
 mod chain;
@@ -66,7 +65,7 @@ pub enum Error {
         uri: Unverified,
         /// What is wrong with it.
         #[source]
-        source: trust::Error,
+        source: TrustError,
     },
 }
 

@@ -11,8 +11,9 @@ use reqwest::Url;
 use sealwright_identity::HumanDuration;
 use serde::Deserialize;
 
-pub use self::clusters::{ClusterAccess, ClusterConfig, NodeAccount, NodeAccountError, TokenReviewConfig};
-pub use super::jwt::Algorithm;
+pub use sealwright_jwt::{Algorithm, NodeAccount, NodeAccountError, SubjectForm};
+
+pub use self::clusters::{ClusterAccess, ClusterConfig, TokenReviewConfig};
 
 /// One authenticator.
 #[derive(Clone, Debug, Deserialize)]
@@ -61,6 +62,9 @@ pub struct JwtConfig {
     pub refresh_cooldown: Duration,
     /// Keys are used at most this long after they were fetched; 24 h by default. Not for files.
     pub max_stale: Duration,
+    /// Verified tokens that are kept, so that one that comes again is not verified again; 0
+    /// keeps none.
+    pub cache_entries: usize,
 }
 
 /// Where an issuer's keys come from.
@@ -86,17 +90,6 @@ pub struct FetchConfig {
     /// Allows `http://` to a loopback address (127.0.0.0/8, ::1), for an issuer beside
     /// the signer and for tests. Everything else is https.
     pub allow_http_loopback: bool,
-}
-
-/// How a token's `sub` becomes an identity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum SubjectForm {
-    /// `system:serviceaccount:NAMESPACE:NAME`.
-    #[default]
-    Kubernetes,
-    /// A SPIFFE ID of the trust domain or an alias, as in a JWT-SVID.
-    Spiffe,
 }
 
 /// What is wrong with an `[[authenticators]]` section.

@@ -3,6 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::net::SocketAddr;
 
+pub use sealwright_jwt::Unverified;
+
 use super::{client_cert, jwt, token_review};
 
 /// Why one authenticator did not vouch for the caller.
@@ -112,34 +114,5 @@ impl fmt::Display for Causes<'_> {
             next = cause.source();
         }
         Ok(())
-    }
-}
-
-/// Text out of a credential that nobody has verified: bounded and escaped, so that
-/// it can neither forge a log line nor fill the log.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Unverified(String);
-
-impl Unverified {
-    const MAX_CHARS: usize = 128;
-
-    pub(super) fn new(text: &str) -> Self {
-        let mut short: String = text.chars().take(Self::MAX_CHARS).collect();
-        if short.len() < text.len() {
-            short.push('…');
-        }
-        Self(short)
-    }
-}
-
-impl fmt::Display for Unverified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", self.0)
-    }
-}
-
-impl fmt::Debug for Unverified {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }

@@ -1,49 +1,35 @@
 //! The JWT authenticator: tokens of one issuer, verified with the issuer's published keys.
 //!
-//! `jsonwebtoken` verifies the signature and nothing else. Which algorithms may be used,
-//! which key fits, and every claim (RFC 7519 section 4.1; `exp nbf iat iss aud sub` are all
-//! required) are decided here, against [`Clock`](sealwright_identity::Clock). `none` and the
-//! HMAC family cannot be named by [`Algorithm`], so no token can choose them. The header's
-//! `jku`, `jwk`, `x5u` and `x5c` are ignored; `crit` is refused (RFC 7515 section 4.1.11).
+//! What makes a token good is judged by `sealwright-jwt`; here are the keys, their source, and
+//! the clock. A token that was verified with the key set in force is not verified again: it
+//! costs a digest and a look-up, and its times are held against the clock once more.
 //!
 //! What it cannot see: pods, accounts and nodes that were deleted after the token was made.
 //! That is TokenReview's to tell.
 //!
 //! The token itself is in no error, no log line and no `Debug` output.
 
+use std::sync::Arc;
+
 use http::HeaderMap;
 use sealwright_identity::SharedClock;
+use sealwright_jwt::{Error as TokenError, Rules, SelectError, Settings, Trust, Verified, Verifier};
 
 use self::source::KeySource;
 use super::bearer;
-use super::caller::{Caller, Peer, Stamp, TokenEvidence};
-use super::config::{JwtConfig, SubjectForm};
-use super::failure::Unverified;
-use super::trust::Trust;
+use super::caller::{Caller, Peer, Stamp};
+use super::config::JwtConfig;
 
-pub use algorithm::Algorithm;
-pub use claims::Error as ClaimsError;
 pub use cluster_keys::Refuted;
-pub use compact::Error as CompactError;
 pub use fetch::Error as KeySourceError;
-pub use keys::SelectError;
 pub use source::Unavailable;
-pub use subject::Error as SubjectError;
 
-pub(super) use claims::Rules;
 pub(super) use cluster_keys::ClusterKeys;
-pub(super) use compact::Token;
 pub(super) use fetch::is_fetchable;
-pub(super) use subject::{is_dns_label, is_dns_subdomain, map as map_subject, service_account};
 
-mod algorithm;
-mod claims;
 mod cluster_keys;
-mod compact;
 mod fetch;
-mod keys;
 mod source;
-mod subject;
 
 /// Why a token was not accepted.
 #[derive(Debug, thiserror::Error)]
@@ -51,36 +37,12 @@ pub enum Error {
     /// There is no token to look at, or more than one.
     #[error(transparent)]
     Bearer(#[from] bearer::Error),
-    /// The token is not a JWT.
-    #[error("the bearer token is not a usable JWT")]
-    Compact(#[from] CompactError),
-    /// The token is of another issuer.
-    #[error("issuer {found} is not this authenticator's")]
-    Issuer {
-        /// The token's `iss`.
-        found: Unverified,
-    },
-    /// The algorithm is unknown, insecure, or not one of the issuer's.
-    #[error("signature algorithm {alg} is not accepted from this issuer")]
-    Algorithm {
-        /// The header's `alg`.
-        alg: Unverified,
-    },
     /// The issuer's keys could not be had, so the token was not judged.
     #[error("the issuer's keys are not available")]
     Keys(#[from] Unavailable),
-    /// No key of the issuer is the token's.
-    #[error("the token's key was not found among the issuer's")]
-    Key(#[from] SelectError),
-    /// The signature is wrong.
-    #[error("the token's signature does not verify")]
-    Signature,
-    /// A claim is missing or refuses the token.
-    #[error("the token's claims do not hold")]
-    Claims(#[from] ClaimsError),
-    /// The subject is no identity.
-    #[error("the token's subject is not usable")]
-    Subject(#[from] SubjectError),
+    /// The token was judged.
+    #[error(transparent)]
+    Token(#[from] TokenError),
 }
 
 impl Error {
@@ -90,26 +52,23 @@ impl Error {
         match self {
             Self::Bearer(bearer::Error::Missing) => "token_missing",
             Self::Bearer(bearer::Error::Several { .. }) => "token_ambiguous",
-            Self::Bearer(_) | Self::Compact(_) => "token_malformed",
-            Self::Issuer { .. } => "token_issuer",
-            Self::Algorithm { .. } => "token_algorithm",
+            Self::Bearer(_) => "token_malformed",
             Self::Keys(_) => "token_keys_unavailable",
-            Self::Key(_) => "token_key_unknown",
-            Self::Signature => "token_signature",
-            Self::Claims(error) => error.code(),
-            Self::Subject(_) => "token_subject",
+            Self::Token(error) => error.code(),
         }
+    }
+}
+
+impl From<SelectError> for Error {
+    fn from(error: SelectError) -> Self {
+        TokenError::Key(error).into()
     }
 }
 
 /// The authenticator.
 #[derive(Debug)]
 pub(super) struct Jwt {
-    issuer: String,
-    algorithms: Vec<Algorithm>,
-    rules: Rules,
-    subject: SubjectForm,
-    trust: Trust,
+    verifier: Verifier,
     keys: KeySource,
     clock: SharedClock,
 }
@@ -122,14 +81,17 @@ impl Jwt {
         clock: SharedClock,
     ) -> Result<Self, KeySourceError> {
         Ok(Self {
-            issuer: config.issuer.clone(),
-            algorithms: config.algorithms.clone(),
-            rules: Rules {
-                audiences: config.audiences.clone(),
-                clock_skew: config.clock_skew,
-            },
-            subject: config.subject,
-            trust,
+            verifier: Verifier::new(Settings {
+                issuer: config.issuer.clone(),
+                algorithms: config.algorithms.clone(),
+                rules: Rules {
+                    audiences: config.audiences.clone(),
+                    clock_skew: config.clock_skew,
+                },
+                subject: config.subject,
+                trust,
+                cache_entries: config.cache_entries,
+            }),
             keys: KeySource::new(name, config, clock.clone())?,
             clock,
         })
@@ -141,25 +103,27 @@ impl Jwt {
         peer: &Peer,
         stamp: &Stamp,
     ) -> Result<Caller, Error> {
-        let token = Token::parse(bearer::token(headers)?)?;
-        // Before the keys: a token of another issuer must not make us fetch anything.
-        let issuer = token.claims.iss.as_deref().unwrap_or_default();
-        if issuer != self.issuer {
-            let found = Unverified::new(issuer);
-            return Err(Error::Issuer { found });
+        let verified = self.verified(bearer::token(headers)?).await?;
+        Ok(Caller::by_token(
+            stamp,
+            verified.recognized().clone(),
+            verified.kubernetes().cloned(),
+            Arc::clone(verified.evidence()),
+            peer,
+        ))
+    }
+
+    async fn verified(&self, token: &str) -> Result<Arc<Verified>, Error> {
+        let digest = Verifier::digest(token);
+        if let Some(generation) = self.keys.generation()
+            && let Some(known) = self.verifier.known(&digest, generation, self.clock.now())?
+        {
+            return Ok(known);
         }
-        let algorithm = self.accepted_algorithm(&token)?;
-        let key = self.keys.key(token.header.kid.as_deref(), algorithm).await?;
-        if !key.verifies(algorithm, token.signed, &token.signature) {
-            return Err(Error::Signature);
-        }
-        self.rules.check(&token.claims, self.clock.now())?;
-        let (recognized, kubernetes) = subject::map(self.subject, &token.claims, &self.trust)?;
-        let evidence = TokenEvidence {
-            header_json: token.header_json,
-            claims_json: token.claims_json,
-        };
-        Ok(Caller::by_token(stamp, recognized, kubernetes, evidence, peer))
+        // A token of another issuer must not make us fetch anything.
+        let candidate = self.verifier.open(token, digest)?;
+        let key = self.keys.key(candidate.kid(), candidate.algorithm()).await?;
+        Ok(self.verifier.verify(candidate, &key, self.clock.now())?)
     }
 
     pub(super) async fn reload(&self) -> Result<(), KeySourceError> {
@@ -168,14 +132,5 @@ impl Jwt {
 
     pub(super) async fn warm_up(&self) {
         self.keys.warm_up().await;
-    }
-
-    fn accepted_algorithm(&self, token: &Token<'_>) -> Result<Algorithm, Error> {
-        let alg = &token.header.alg;
-        Algorithm::from_name(alg)
-            .filter(|algorithm| self.algorithms.contains(algorithm))
-            .ok_or_else(|| Error::Algorithm {
-                alg: Unverified::new(alg),
-            })
     }
 }

@@ -16,15 +16,13 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 use sealwright_identity::SharedClock;
+use sealwright_jwt::{ClaimsError, CompactError, Rules, SubjectError, Token, Trust, Unverified, map_subject};
 
 use self::clusters::{Cluster, Clusters};
 use super::access;
 use super::bearer;
 use super::caller::{Caller, Peer, TokenEvidence};
 use super::config::{AuthenticatorConfig, ClusterConfig, TokenReviewConfig};
-use super::failure::Unverified;
-use super::jwt::{ClaimsError, CompactError, Rules, SubjectError, Token, map_subject};
-use super::trust::Trust;
 
 pub use clusters::Error as ClusterError;
 pub use desk::Error as ReviewError;
@@ -141,29 +139,29 @@ impl TokenReview {
             return Err(Error::Characters);
         }
         let token = Token::parse(text)?;
-        self.rules.check(&token.claims, self.clock.now())?;
-        let (recognized, claimed) = map_subject(Default::default(), &token.claims, &self.trust)?;
+        self.rules.check(token.claims(), self.clock.now())?;
+        let (recognized, claimed) = map_subject(Default::default(), token.claims(), &self.trust)?;
         let claimed = claimed.ok_or(Error::Subject(SubjectError::Missing))?;
         let cluster = self.clusters.choose(headers)?;
-        cluster.check_issuer(token.claims.iss.as_deref().unwrap_or_default())?;
+        cluster.check_issuer(token.claims().issuer().unwrap_or_default())?;
 
-        let expires_at = token.claims.expires_at().unwrap_or_else(|| self.clock.now());
+        let expires_at = token.claims().expires_at().unwrap_or_else(|| self.clock.now());
         let reviewed = cluster.desk.review(text, claimed, expires_at).await;
         let facts = reviewed.map_err(|source| Error::Review {
             cluster: Arc::clone(&cluster.id),
             source,
         })?;
         // The API server may have taken its time.
-        self.rules.check(&token.claims, self.clock.now())?;
-        let evidence = TokenEvidence {
-            header_json: token.header_json,
-            claims_json: token.claims_json,
-        };
-        let facts = Some(facts.as_ref().clone());
+        self.rules.check(token.claims(), self.clock.now())?;
+        let (header_json, claims_json) = token.into_json();
+        let evidence = Arc::new(TokenEvidence {
+            header_json,
+            claims_json,
+        });
         Ok(Caller::by_token(
             &cluster.stamp,
             recognized,
-            facts,
+            Some(facts),
             evidence,
             peer,
         ))

@@ -16,6 +16,9 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_secs(600);
 const REFRESH_INTERVAL: Duration = Duration::from_secs(600);
 const REFRESH_COOLDOWN: Duration = Duration::from_secs(10);
 const MAX_STALE: Duration = Duration::from_secs(24 * 3600);
+/// Some 2 KB each.
+const CACHE_ENTRIES: usize = 10_000;
+const MAX_CACHE_ENTRIES: usize = 1_000_000;
 
 impl TryFrom<Raw> for AuthenticatorConfig {
     type Error = Error;
@@ -96,6 +99,7 @@ impl Raw {
             refresh_interval,
             refresh_cooldown: duration(self.refresh_cooldown, REFRESH_COOLDOWN),
             max_stale,
+            cache_entries: self.cache_entries(CACHE_ENTRIES)?,
         })
     }
 
@@ -109,6 +113,14 @@ impl Raw {
             return Err(self.value("audiences", "an audience cannot be empty: remove it"));
         }
         Ok(audiences)
+    }
+
+    pub(super) fn cache_entries(&self, default: usize) -> Result<usize, Error> {
+        let entries = self.cache_entries.unwrap_or(default);
+        if entries > MAX_CACHE_ENTRIES {
+            return Err(self.value("cache_entries", "above 1000000: lower it"));
+        }
+        Ok(entries)
     }
 
     pub(super) fn clock_skew(&self) -> Result<Duration, Error> {
@@ -186,7 +198,7 @@ impl Raw {
             ("clusters", self.clusters.is_some(), REVIEW),
             ("deadline", self.deadline.is_some(), REVIEW),
             ("cache_for", self.cache_for.is_some(), REVIEW),
-            ("cache_entries", self.cache_entries.is_some(), REVIEW),
+            ("cache_entries", self.cache_entries.is_some(), BOTH),
             ("max_in_flight", self.max_in_flight.is_some(), REVIEW),
             ("max_waiting", self.max_waiting.is_some(), REVIEW),
         ]

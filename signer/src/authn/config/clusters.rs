@@ -1,24 +1,20 @@
 //! The sections of a `token-review` authenticator: which API servers are asked, and how often.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use sealwright_identity::HumanDuration;
+use sealwright_jwt::NodeAccount;
 use serde::Deserialize;
-use serde::de::{self, Deserializer};
 
 use super::check::duration;
 use super::{Error, Raw};
-use crate::authn::jwt::{is_dns_label, is_dns_subdomain};
 
 const DEADLINE: Duration = Duration::from_secs(5);
 const MAX_DEADLINE: Duration = Duration::from_secs(30);
 const CACHE_FOR: Duration = Duration::from_secs(30);
 const MAX_CACHE_FOR: Duration = Duration::from_secs(600);
 const CACHE_ENTRIES: usize = 20_000;
-const MAX_CACHE_ENTRIES: usize = 1_000_000;
 const IN_FLIGHT: usize = 32;
 const WAITING: usize = 1024;
 /// Longer ids of clusters are not taken from a request, so none are configured.
@@ -87,47 +83,6 @@ impl ClusterAccess {
     }
 }
 
-/// `NAMESPACE/NAME` of a service account.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct NodeAccount {
-    /// The namespace.
-    pub namespace: String,
-    /// The service account.
-    pub name: String,
-}
-
-/// A text that is not `NAMESPACE/NAME`.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is not NAMESPACE/SERVICE_ACCOUNT")]
-pub struct NodeAccountError(String);
-
-impl FromStr for NodeAccount {
-    type Err = NodeAccountError;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once('/') {
-            Some((namespace, name)) if is_dns_label(namespace) && is_dns_subdomain(name) => Ok(Self {
-                namespace: namespace.to_owned(),
-                name: name.to_owned(),
-            }),
-            _ => Err(NodeAccountError(text.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for NodeAccount {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.namespace, self.name)
-    }
-}
-
-impl<'de> Deserialize<'de> for NodeAccount {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(de::Error::custom)
-    }
-}
-
 /// A `[[authenticators.clusters]]` section as it is written.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -165,10 +120,7 @@ impl Raw {
             0 => Err(self.value(key, "0 lets nobody in: set it to at least 1")),
             count => Ok(count),
         };
-        let cache_entries = self.cache_entries.unwrap_or(CACHE_ENTRIES);
-        if cache_entries > MAX_CACHE_ENTRIES {
-            return Err(self.value("cache_entries", "above 1000000: lower it"));
-        }
+        let cache_entries = self.cache_entries(CACHE_ENTRIES)?;
         Ok(TokenReviewConfig {
             clock_skew: self.clock_skew()?,
             deadline: at_most("deadline", self.deadline, DEADLINE, MAX_DEADLINE)?,

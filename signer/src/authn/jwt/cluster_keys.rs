@@ -7,12 +7,11 @@
 use std::sync::Arc;
 
 use sealwright_identity::SharedClock;
+use sealwright_jwt::{Algorithm, Error as TokenError, SelectError, Token, Unverified};
 
-use super::compact::Token;
+use super::Error;
 use super::source::KeySource;
-use super::{Algorithm, Error, SelectError};
 use crate::authn::access::Access;
-use crate::authn::failure::Unverified;
 
 /// Why a token cannot be the cluster's.
 #[derive(Debug, thiserror::Error)]
@@ -43,14 +42,14 @@ impl ClusterKeys {
 
     /// Refutes a token, if the keys do. May wait for them to be fetched.
     pub(in crate::authn) async fn refute(&self, token: &Token<'_>) -> Result<(), Refuted> {
-        let alg = &token.header.alg;
+        let alg = token.alg();
         let algorithm = Algorithm::from_name(alg).ok_or_else(|| Refuted::Algorithm {
             alg: Unverified::new(alg),
         })?;
-        match self.0.key(token.header.kid.as_deref(), algorithm).await {
-            Ok(key) if key.verifies(algorithm, token.signed, &token.signature) => Ok(()),
+        match self.0.key(token.kid(), algorithm).await {
+            Ok(key) if token.is_signed_by(&key, algorithm) => Ok(()),
             Ok(_) => Err(Refuted::Signature),
-            Err(Error::Key(source)) => Err(Refuted::Key(source)),
+            Err(Error::Token(TokenError::Key(source))) => Err(Refuted::Key(source)),
             Err(_no_keys) => Ok(()),
         }
     }

@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{StatusCode, Url};
+use sealwright_jwt::{KeySet, KeySetError, Unverified};
 use tokio::io::AsyncReadExt as _;
 
 use self::server::{Server, Target};
-use super::keys::{self, KeySet};
 use crate::authn::access::{self, Access};
 use crate::authn::config::{JwtConfig, KeyLocation};
-use crate::authn::failure::Unverified;
 
 mod server;
 
@@ -123,7 +122,7 @@ pub enum Error {
         from: String,
         /// Why.
         #[source]
-        source: keys::Error,
+        source: KeySetError,
     },
 }
 

@@ -10,11 +10,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sealwright_identity::{SharedClock, Timestamp};
+use sealwright_jwt::{Algorithm, Key, KeySet};
 use tokio::sync::{Mutex as FlightLock, OwnedMutexGuard};
 
+use super::Error;
 use super::fetch::{Error as FetchError, Fetcher};
-use super::keys::{Key, KeySet};
-use super::{Algorithm, Error};
 use crate::authn::access::Access;
 use crate::authn::config::{JwtConfig, KeyLocation};
 use crate::authn::failure::Causes;
@@ -119,6 +119,14 @@ impl KeySource {
             shared: Arc::new(shared),
             flight: Arc::default(),
         }
+    }
+
+    /// The generation of the set at hand, if there is one that may be used. Its next one is
+    /// fetched behind the request's back when its time has come.
+    pub(super) fn generation(&self) -> Option<u64> {
+        let loaded = self.shared.usable().ok()?;
+        self.refresh_behind(&loaded);
+        Some(loaded.keys.generation())
     }
 
     /// The key that a token with this `kid` and `alg` was signed with.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::support::tokens::{ISSUER, RSA, claims, header, key_set};
-use super::support::{Fixture, authorization, code, tls_peer};
+use super::support::{Fixture, authorization, code, seconds, tls_peer};
 use crate::authn::AuthSource;
 
 mod claims;
@@ -84,6 +84,24 @@ async fn a_bound_token_makes_a_caller() {
     assert_eq!(evidence.header_json, header.to_string());
     assert_eq!(evidence.claims_json, claims.to_string());
     assert!(caller.client_chain().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_that_comes_again_is_judged_again_by_the_clock() {
+    for options in ["", "cache_entries = 0\n"] {
+        let issuer = Issuer::with_options(&[], options);
+        let token = RSA.sign(&header(), &claims());
+        let first = issuer.fixture.by_token(&token).await.unwrap();
+        let second = issuer.fixture.by_token(&token).await.unwrap();
+        assert_eq!(first.identities(), second.identities());
+        assert_eq!(first.token(), second.token());
+        assert_eq!(first.kubernetes(), second.kubernetes());
+        issuer.fixture.clock.advance(seconds(3599));
+        assert_eq!(issuer.judge(&token).await, "accepted");
+        issuer.fixture.clock.advance(seconds(1));
+        assert_eq!(issuer.judge(&token).await, "token_expired");
+        assert_eq!(issuer.judge(&token).await, "token_expired");
+    }
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use sealwright_identity::{Digest, SharedClock, Timestamp};
+use sealwright_jwt::Token;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::timeout;
 
@@ -14,7 +15,7 @@ use super::cache::Cache;
 use super::{question, verdict};
 use crate::authn::caller::KubernetesFacts;
 use crate::authn::config::TokenReviewConfig;
-use crate::authn::jwt::{ClusterKeys, Refuted, Token};
+use crate::authn::jwt::{ClusterKeys, Refuted};
 
 /// Why a review did not vouch for the caller.
 #[derive(Debug, thiserror::Error)]

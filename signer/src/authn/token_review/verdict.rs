@@ -8,10 +8,9 @@
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::authentication::v1::{TokenReviewStatus, UserInfo};
+use sealwright_jwt::{Unverified, service_account};
 
 use crate::authn::caller::{KubernetesFacts, ObjectRef};
-use crate::authn::failure::Unverified;
-use crate::authn::jwt::service_account;
 
 const GROUP: &str = "system:serviceaccounts";
 const POD_NAME: &str = "authentication.kubernetes.io/pod-name";

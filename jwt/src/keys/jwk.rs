@@ -5,7 +5,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use serde::Deserialize;
 
-use super::{Algorithm, Key, Kind};
+use super::{Key, Kind};
+use crate::Algorithm;
 
 /// The members of a key that are looked at (RFC 7518 section 6, RFC 8037 section 2).
 #[derive(Deserialize)]
@@ -26,7 +27,7 @@ pub(super) struct Jwk {
 
 impl Jwk {
     /// The key, if it can verify tokens.
-    pub(super) fn into_key(self) -> Option<Key> {
+    pub(super) fn into_key(self, generation: u64) -> Option<Key> {
         let for_signatures = self.usage.as_deref().is_none_or(|usage| usage == "sig");
         let for_verification = self
             .operations
@@ -52,6 +53,7 @@ impl Jwk {
         };
         Some(Key {
             id: self.kid,
+            generation,
             kind,
             only,
             material,

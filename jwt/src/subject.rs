@@ -6,13 +6,22 @@
 //! that claim and not from `sub`, so a token in which they differ means two things.
 
 use sealwright_identity::{Identity, IdentityError};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
-use super::claims::Claims;
-use crate::authn::caller::{KubernetesFacts, ObjectRef};
-use crate::authn::config::SubjectForm;
-use crate::authn::failure::Unverified;
-use crate::authn::trust::{self, Recognized, Trust};
+use crate::claims::Claims;
+use crate::trust::{self, Recognized, Trust};
+use crate::{KubernetesFacts, ObjectRef, Unverified};
+
+/// How a token's `sub` becomes an identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SubjectForm {
+    /// `system:serviceaccount:NAMESPACE:NAME`.
+    #[default]
+    Kubernetes,
+    /// A SPIFFE ID of the trust domain or an alias, as in a JWT-SVID.
+    Spiffe,
+}
 
 /// Why a subject is no identity.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +73,7 @@ pub enum Error {
 
 /// The claim `kubernetes.io` of a service account token.
 #[derive(Debug, Deserialize)]
-pub(in crate::authn) struct KubernetesClaim {
+pub(crate) struct KubernetesClaim {
     namespace: Option<String>,
     serviceaccount: Option<ObjectClaim>,
     pod: Option<ObjectClaim>,
@@ -78,7 +87,10 @@ struct ObjectClaim {
 }
 
 /// Finds the identity, and for service account tokens the workload.
-pub(in crate::authn) fn map(
+///
+/// # Errors
+/// When the subject is no identity of ours, or contradicts the other claims.
+pub fn map(
     form: SubjectForm,
     claims: &Claims,
     trust: &Trust,
@@ -109,7 +121,10 @@ pub(in crate::authn) fn map(
 }
 
 /// Namespace and name out of `system:serviceaccount:NAMESPACE:NAME`.
-pub(in crate::authn) fn service_account(sub: &str) -> Result<(&str, &str), Error> {
+///
+/// # Errors
+/// When the text has another form.
+pub fn service_account(sub: &str) -> Result<(&str, &str), Error> {
     let mut parts = sub.split(':');
     let parts = (
         parts.next(),
@@ -184,7 +199,8 @@ fn object(claim: Option<&ObjectClaim>, what: &'static str) -> Result<Option<Obje
 }
 
 /// RFC 1123 as Kubernetes reads it: lower case, at most 63.
-pub(in crate::authn) fn is_dns_label(text: &str) -> bool {
+#[must_use]
+pub fn is_dns_label(text: &str) -> bool {
     let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     text.len() <= 63
         && !text.is_empty()
@@ -194,7 +210,8 @@ pub(in crate::authn) fn is_dns_label(text: &str) -> bool {
 }
 
 /// Labels with dots between them, at most 253. Names of accounts, pods and nodes.
-pub(in crate::authn) fn is_dns_subdomain(text: &str) -> bool {
+#[must_use]
+pub fn is_dns_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_dns_label)
 }
 

@@ -6,35 +6,51 @@ use sealwright_identity::Timestamp;
 use serde::Deserialize;
 use serde::de::{self, Deserializer, Visitor};
 
-use super::subject::KubernetesClaim;
-use crate::authn::failure::Unverified;
+use crate::Unverified;
+use crate::subject::KubernetesClaim;
 
 /// The claims that are looked at. A member that is there twice is refused.
 #[derive(Debug, Deserialize)]
-pub(in crate::authn) struct Claims {
-    pub(in crate::authn) iss: Option<String>,
-    pub(super) sub: Option<String>,
+pub struct Claims {
+    iss: Option<String>,
+    pub(crate) sub: Option<String>,
     aud: Option<Audience>,
     exp: Option<NumericDate>,
     nbf: Option<NumericDate>,
     iat: Option<NumericDate>,
     #[serde(rename = "kubernetes.io")]
-    pub(super) kubernetes: Option<KubernetesClaim>,
+    pub(crate) kubernetes: Option<KubernetesClaim>,
 }
 
 impl Claims {
+    /// `iss`, if the token has one.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.iss.as_deref()
+    }
+
     /// `exp`, if the token has one.
-    pub(in crate::authn) fn expires_at(&self) -> Option<Timestamp> {
+    #[must_use]
+    pub fn expires_at(&self) -> Option<Timestamp> {
         self.exp.map(|date| date.0)
     }
 }
 
 /// What an issuer's tokens have to satisfy.
-#[derive(Debug)]
-pub(in crate::authn) struct Rules {
-    pub(in crate::authn) audiences: Vec<String>,
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// A token must be for one of these.
+    pub audiences: Vec<String>,
     /// How far ahead of ours the issuer's clock may be.
-    pub(in crate::authn) clock_skew: Duration,
+    pub clock_skew: Duration,
+}
+
+/// When a token is good. All three are required.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    exp: Timestamp,
+    nbf: Timestamp,
+    iat: Timestamp,
 }
 
 /// Why claims do not hold.
@@ -87,7 +103,9 @@ pub enum Error {
 }
 
 impl Error {
-    pub(in crate::authn) fn code(&self) -> &'static str {
+    /// A stable word for metrics.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
         match self {
             Self::Missing { .. } | Self::NeverValid { .. } => "token_claims",
             Self::Expired { .. } => "token_expired",
@@ -102,10 +120,32 @@ impl Rules {
     ///
     /// The clock skew forgives an issuer whose clock is ahead. It is not added to `exp`:
     /// an issuer that means 60 s more can say so.
-    pub(in crate::authn) fn check(&self, claims: &Claims, now: Timestamp) -> Result<(), Error> {
-        let exp = required(claims.exp, "exp")?;
-        let nbf = required(claims.nbf, "nbf")?;
-        let iat = required(claims.iat, "iat")?;
+    ///
+    /// # Errors
+    /// When a claim is missing, or refuses the token now.
+    pub fn check(&self, claims: &Claims, now: Timestamp) -> Result<Times, Error> {
+        let times = Times {
+            exp: required(claims.exp, "exp")?,
+            nbf: required(claims.nbf, "nbf")?,
+            iat: required(claims.iat, "iat")?,
+        };
+        self.check_times(&times, now)?;
+        let audience = claims.aud.as_ref().ok_or(Error::Missing { claim: "aud" })?;
+        if audience
+            .values()
+            .any(|value| self.audiences.iter().any(|ours| ours == value))
+        {
+            return Ok(times);
+        }
+        let found: Vec<&str> = audience.values().collect();
+        Err(Error::Audience {
+            found: Unverified::new(&found.join(" ")),
+        })
+    }
+
+    /// The part of it that changes with the time.
+    pub(crate) fn check_times(&self, times: &Times, now: Timestamp) -> Result<(), Error> {
+        let Times { exp, nbf, iat } = *times;
         if now >= exp {
             return Err(Error::Expired { at: exp, now });
         }
@@ -119,17 +159,7 @@ impl Rules {
         if exp <= nbf {
             return Err(Error::NeverValid { nbf, exp });
         }
-        let audience = claims.aud.as_ref().ok_or(Error::Missing { claim: "aud" })?;
-        if audience
-            .values()
-            .any(|value| self.audiences.iter().any(|ours| ours == value))
-        {
-            return Ok(());
-        }
-        let found: Vec<&str> = audience.values().collect();
-        Err(Error::Audience {
-            found: Unverified::new(&found.join(" ")),
-        })
+        Ok(())
     }
 }
 

@@ -8,7 +8,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::{Deserialize, Deserializer, IgnoredAny};
 
-use super::claims::Claims;
+use crate::Algorithm;
+use crate::claims::Claims;
+use crate::keys::Key;
 
 /// Why a text is not a signed token that could be verified.
 #[derive(Debug, thiserror::Error)]
@@ -44,29 +46,33 @@ pub struct JsonError {
     column: usize,
 }
 
-/// A token taken apart.
-pub(in crate::authn) struct Token<'a> {
+/// A token taken apart. Nothing of it is verified.
+pub struct Token<'a> {
     /// What the signature is over.
-    pub(super) signed: &'a [u8],
-    pub(super) header: Header,
-    pub(in crate::authn) claims: Claims,
-    pub(super) signature: Vec<u8>,
-    pub(in crate::authn) header_json: String,
-    pub(in crate::authn) claims_json: String,
+    signed: &'a [u8],
+    header: Header,
+    claims: Claims,
+    signature: Vec<u8>,
+    header_json: String,
+    claims_json: String,
 }
 
 /// The members of a header that are looked at (RFC 7515 section 4.1). All others, such
 /// as `jku`, `jwk` and `x5u`, are ignored: keys come from the configuration alone.
 #[derive(Debug, serde::Deserialize)]
-pub(super) struct Header {
-    pub(super) alg: String,
-    pub(super) kid: Option<String>,
+struct Header {
+    alg: String,
+    kid: Option<String>,
     #[serde(default, deserialize_with = "present")]
     crit: bool,
 }
 
 impl<'a> Token<'a> {
-    pub(in crate::authn) fn parse(text: &'a str) -> Result<Self, Error> {
+    /// Takes a token apart.
+    ///
+    /// # Errors
+    /// When the text is not a signed token in the compact serialization.
+    pub fn parse(text: &'a str) -> Result<Self, Error> {
         let (signed, signature) = text.rsplit_once('.').ok_or(Error::Parts)?;
         let (header, claims) = signed.split_once('.').ok_or(Error::Parts)?;
         let empty = header.is_empty() || claims.is_empty() || signature.is_empty();
@@ -87,6 +93,36 @@ impl<'a> Token<'a> {
             header_json,
             claims_json,
         })
+    }
+
+    /// The algorithm's name in the header.
+    #[must_use]
+    pub fn alg(&self) -> &str {
+        &self.header.alg
+    }
+
+    /// The key's name in the header.
+    #[must_use]
+    pub fn kid(&self) -> Option<&str> {
+        self.header.kid.as_deref()
+    }
+
+    /// The claims that are looked at.
+    #[must_use]
+    pub fn claims(&self) -> &Claims {
+        &self.claims
+    }
+
+    /// Whether the signature is this key's.
+    #[must_use]
+    pub fn is_signed_by(&self, key: &Key, algorithm: Algorithm) -> bool {
+        key.verifies(algorithm, self.signed, &self.signature)
+    }
+
+    /// Header and claims, as they were signed.
+    #[must_use]
+    pub fn into_json(self) -> (String, String) {
+        (self.header_json, self.claims_json)
     }
 }
 

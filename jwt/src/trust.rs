@@ -30,14 +30,19 @@ pub enum Error {
 
 /// An identity of the primary trust domain, with what was presented when it differs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Recognized {
-    pub(super) identity: SpiffeId,
-    pub(super) presented: Option<SpiffeId>,
+pub struct Recognized {
+    /// Of the primary trust domain.
+    pub identity: SpiffeId,
+    /// As it was presented, of an alias.
+    pub presented: Option<SpiffeId>,
 }
 
 impl Trust {
     /// Takes a presented SPIFFE ID into the primary trust domain.
-    pub(super) fn recognize(&self, text: &str) -> Result<Recognized, Error> {
+    ///
+    /// # Errors
+    /// When the text is no SPIFFE ID, or one of a foreign trust domain.
+    pub fn recognize(&self, text: &str) -> Result<Recognized, Error> {
         let id: SpiffeId = text.parse().map_err(Error::NotSpiffe)?;
         if *id.trust_domain() == self.domain {
             return Ok(Recognized {

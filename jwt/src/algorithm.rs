@@ -2,11 +2,11 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// An asymmetric signature algorithm. There is no variant for `none`, nor for a MAC,
 /// whose "public key" would be a secret that signs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Algorithm {
     /// RSASSA-PKCS1-v1_5 with SHA-256.
     RS256,
@@ -46,11 +46,13 @@ impl Algorithm {
         }
     }
 
-    pub(super) fn from_name(name: &str) -> Option<Self> {
+    /// The algorithm of this name, if it is one that can be accepted.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|known| known.name() == name)
     }
 
-    pub(super) fn in_library(self) -> jsonwebtoken::Algorithm {
+    pub(crate) fn in_library(self) -> jsonwebtoken::Algorithm {
         match self {
             Self::RS256 => jsonwebtoken::Algorithm::RS256,
             Self::RS384 => jsonwebtoken::Algorithm::RS384,

@@ -1,19 +1,22 @@
 //! An issuer's key set (RFC 7517), and which of its keys is a token's.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::crypto::aws_lc::DEFAULT_PROVIDER;
 use serde::Deserialize;
 
 use self::jwk::Jwk;
-use super::Algorithm;
-use crate::authn::failure::Unverified;
+use crate::{Algorithm, Unverified};
 
 mod jwk;
 
 /// More keys than this are no issuer's key set.
 const MAX_KEYS: usize = 256;
+
+/// The generation of the set that is parsed next.
+static NEXT_GENERATION: AtomicU64 = AtomicU64::new(1);
 
 /// Why a document is no key set.
 #[derive(Debug, thiserror::Error)]
@@ -70,21 +73,24 @@ pub enum SelectError {
 
 impl SelectError {
     /// Whether a newer key set might have the key.
-    pub(super) fn may_be_rotation(&self) -> bool {
+    #[must_use]
+    pub fn may_be_rotation(&self) -> bool {
         matches!(self, Self::UnknownId { .. } | Self::NoneFits { .. })
     }
 }
 
 /// The usable keys of an issuer.
 #[derive(Debug)]
-pub(super) struct KeySet {
+pub struct KeySet {
     keys: Vec<Arc<Key>>,
+    generation: u64,
 }
 
 /// One public key.
 #[derive(Debug)]
-pub(super) struct Key {
+pub struct Key {
     id: Option<String>,
+    generation: u64,
     kind: Kind,
     /// The only algorithm that the issuer uses it with, when it says.
     only: Option<Algorithm>,
@@ -102,13 +108,20 @@ enum Kind {
 impl KeySet {
     /// Reads a key set. Keys that cannot verify a token are left out, as RFC 7517
     /// section 5 asks for.
-    pub(super) fn parse(json: &[u8]) -> Result<Self, Error> {
+    ///
+    /// # Errors
+    /// When the document is no key set, or none of its keys is usable.
+    pub fn parse(json: &[u8]) -> Result<Self, Error> {
         let document: Document = serde_json::from_slice(json).map_err(Error::Json)?;
         let count = document.keys.len();
         if count > MAX_KEYS {
             return Err(Error::TooMany { count });
         }
-        let usable = |value| serde_json::from_value(value).ok().and_then(Jwk::into_key);
+        let generation = NEXT_GENERATION.fetch_add(1, Ordering::Relaxed);
+        let usable = |value| {
+            let jwk: Jwk = serde_json::from_value(value).ok()?;
+            jwk.into_key(generation)
+        };
         let keys: Vec<_> = document
             .keys
             .into_iter()
@@ -118,15 +131,30 @@ impl KeySet {
         if keys.is_empty() {
             return Err(Error::NoneUsable { count });
         }
-        Ok(Self { keys })
+        Ok(Self { keys, generation })
     }
 
-    pub(super) fn len(&self) -> usize {
+    /// Usable keys; never none.
+    #[must_use]
+    #[expect(
+        clippy::len_without_is_empty,
+        reason = "a set without a usable key is not made"
+    )]
+    pub fn len(&self) -> usize {
         self.keys.len()
     }
 
+    /// Grows with every set that this process reads, and is no other's.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// The one key that a token with this `kid` and `alg` can have been signed with.
-    pub(super) fn select(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, SelectError> {
+    ///
+    /// # Errors
+    /// When none fits, or several do.
+    pub fn select(&self, kid: Option<&str>, algorithm: Algorithm) -> Result<Arc<Key>, SelectError> {
         let named = |key: &&Arc<Key>| kid.is_none() || key.id.as_deref() == kid;
         let mut fitting = self.keys.iter().filter(named).filter(|key| key.fits(algorithm));
         let Some(key) = fitting.next() else {
@@ -148,8 +176,14 @@ impl KeySet {
 }
 
 impl Key {
+    /// Of the set that the key is in.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
     /// Whether `signature` is this key's over `signed`.
-    pub(super) fn verifies(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, algorithm: Algorithm, signed: &[u8], signature: &[u8]) -> bool {
         // The provider by name: the library's own choice panics when features of another
         // crate's making leave it two to choose from.
         let factory = DEFAULT_PROVIDER.verifier_factory;

@@ -48,7 +48,7 @@ pub struct Rules {
 /// When a token is good. All three are required.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Times {
-    exp: Timestamp,
+    pub(crate) exp: Timestamp,
     nbf: Timestamp,
     iat: Timestamp,
 }

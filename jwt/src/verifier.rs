@@ -234,6 +234,12 @@ impl Verified {
         self.kubernetes.as_ref()
     }
 
+    /// `exp`: from then on the token vouches for nobody.
+    #[must_use]
+    pub fn expires_at(&self) -> Timestamp {
+        self.times.exp
+    }
+
     /// Header and claims, as they were signed.
     #[must_use]
     pub fn evidence(&self) -> &Arc<TokenEvidence> {

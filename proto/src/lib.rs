@@ -1,14 +1,19 @@
-//! The wire types: Istio's CA services, and the protocol between the front and the gate.
+//! The wire types: Istio's CA services, our own signing service, and the protocol between the
+//! front and the gate.
 //!
 //! Generated from `protos/` and checked in, so that a build needs no compiler for them; the test
 //! `regenerate` fails when the two differ. There is no logic here.
 
 #![forbid(unsafe_code)]
 
-pub use generated::{google::rpc, istio::v1::auth as istio, sealwright::gate::v1 as gate};
+pub use generated::{
+    google::rpc,
+    istio::v1::auth as istio,
+    sealwright::{gate::v1 as gate, v1 as signing},
+};
 
 /// The descriptors of the public services, for gRPC reflection.
-pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/istio.descriptors.bin");
+pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/public.descriptors.bin");
 
 /// The generated code, in the tree of its packages: that is how its parts find each other.
 #[allow(
@@ -36,6 +41,9 @@ mod generated {
         }
     }
     pub mod sealwright {
+        pub mod v1 {
+            include!("gen/sealwright.v1.rs");
+        }
         pub mod gate {
             pub mod v1 {
                 include!("gen/sealwright.gate.v1.rs");

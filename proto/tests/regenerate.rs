@@ -4,7 +4,11 @@ use std::{fs, path::Path};
 
 use prost::Message as _;
 
-const PUBLIC: [&str; 2] = ["istio/ca.proto", "istio/ca_service.proto"];
+const PUBLIC: [&str; 3] = [
+    "istio/ca.proto",
+    "istio/ca_service.proto",
+    "sealwright/v1/signing.proto",
+];
 const PRIVATE: [&str; 1] = ["sealwright/gate/v1/gate.proto"];
 
 #[test]
@@ -25,7 +29,7 @@ fn checked_in_code_is_current() {
         .unwrap();
     let public = protox::compile(PUBLIC, [&protos]).unwrap();
     fs::write(
-        scratch.path().join("istio.descriptors.bin"),
+        scratch.path().join("public.descriptors.bin"),
         public.encode_to_vec(),
     )
     .unwrap();

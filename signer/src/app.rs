@@ -158,7 +158,8 @@ impl App {
             },
             metrics.clone(),
         );
-        let server = grpc::Server::new(service, admission, &config.server, readiness.clone())?;
+        let signing = service.signing(&config.server, Arc::clone(&clock));
+        let server = grpc::Server::new(service, signing, admission, &config.server, readiness.clone())?;
         let reloader = Reloader::new(reload::Parts {
             config: catalog_config,
             engine: policies.engine().clone(),

@@ -3,6 +3,8 @@
 //! Sections that the gate must read too (`[[issuers]]`, `[[policies]]`, trust domain) are defined
 //! in the gate's `config`; here are those that only the front needs.
 
+mod signing;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use serde::Deserialize;
 
 use crate::authn::Trust;
 use crate::authn::config::AuthenticatorConfig;
+
+pub use signing::SigningConfig;
 
 /// All that `App::build` needs to know. The binary composes it from the file's sections.
 #[derive(Clone, Debug)]
@@ -66,6 +70,8 @@ pub struct ServerConfig {
     pub reflection: bool,
     /// How long requests in flight may take to finish once the server was told to stop.
     pub drain_timeout: HumanDuration,
+    /// Calls with many requests.
+    pub signing: SigningConfig,
     /// TLS.
     pub tls: TlsConfig,
 }
@@ -86,6 +92,7 @@ impl Default for ServerConfig {
             legacy_csr_service: false,
             reflection: true,
             drain_timeout: HumanDuration::from_secs(10),
+            signing: SigningConfig::default(),
             tls: TlsConfig::default(),
         }
     }
@@ -146,6 +153,12 @@ pub enum ConfigError {
         /// The smallest value.
         min: usize,
     },
+    /// Too short for any client.
+    #[error("server.{key} is below 1s: raise it, or leave it out for the default")]
+    TooShort {
+        /// The key in `[server]`.
+        key: &'static str,
+    },
     /// The backstop would hit before fuel does.
     #[error("policy_host.epoch_deadline is below 1s: it is a backstop, fuel is what decides")]
     EpochTooShort,
@@ -184,6 +197,7 @@ impl ServerConfig {
                 return Err(ConfigError::TooLarge { key, max: MAX });
             }
         }
+        self.signing.validate()?;
         if self.max_buffered_bytes < self.max_message_bytes {
             return Err(ConfigError::BufferBelowMessage {
                 buffered: self.max_buffered_bytes,

@@ -48,6 +48,7 @@ pub struct Metrics {
     connections: Gauge,
     strangers: Counter,
     buffered_bytes: Gauge,
+    signing_calls: Gauge,
     clamped: Family<IssuerLabel, Counter>,
     unrecorded_denials: Counter,
     reloads: Family<ResultLabel, Counter>,
@@ -72,6 +73,7 @@ impl Metrics {
             connections: Gauge::default(),
             strangers: Counter::default(),
             buffered_bytes: Gauge::default(),
+            signing_calls: Gauge::default(),
             clamped: Family::default(),
             unrecorded_denials: Counter::default(),
             reloads: Family::default(),
@@ -163,6 +165,12 @@ impl Metrics {
         &self.buffered_bytes
     }
 
+    /// Counts an open call with many requests until the returned value is dropped.
+    pub fn signing_call(&self) -> Held {
+        self.signing_calls.inc();
+        Held(self.signing_calls.clone())
+    }
+
     /// A leaf's life was cut below half of what was asked.
     pub fn clamped(&self, issuer: &str) {
         let issuer = issuer.to_owned();
@@ -193,6 +201,16 @@ impl Metrics {
             }),
             start: Instant::now(),
         }
+    }
+}
+
+/// One of those that a gauge counts.
+#[derive(Debug)]
+pub struct Held(Gauge);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

@@ -1,6 +1,6 @@
-//! The certificate service: Istio's protocol, and one request as seven lines.
+//! The certificate services: Istio's protocol and our own, and one request as seven lines.
 //!
-//! Read `create_certificate` first; each step leads one module down: `authn`, `order`, `csr`,
+//! Read `issue` first, which all of them share; each step leads one module down: `authn`, `order`, `csr`,
 //! `authz`, `ca`, and through the gate to the key. The credentials were checked in `admission`
 //! already, on the headers, before the body was read.
 
@@ -12,28 +12,33 @@ mod open;
 mod order;
 mod response;
 mod sampler;
+mod signing;
 mod status;
 #[cfg(test)]
 mod testing;
 
 use std::sync::Arc;
 
+use sealwright_identity::SharedClock;
 use sealwright_proto::istio::istio_certificate_service_server::IstioCertificateService;
 use sealwright_proto::istio::{CsrRequest, CsrResponse, IstioCertificateRequest, IstioCertificateResponse};
 use tonic::{Request, Response, Status};
 use tracing::{error, info};
 
 use crate::authz::Authorizer;
-use crate::ca::{CertificateAuthority, Gate};
+use crate::ca::{CertificateAuthority, Gate, IssuedCertificate};
+use crate::config::ServerConfig;
 use crate::csr::CsrVerifier;
 use crate::metrics::Metrics;
 
+pub(crate) use admission::Opened;
 pub use admission::{Admission, AdmissionLimits, AdmittedService};
 pub use context::{Admitted, RequestContext, RequestId};
 pub use open::OpenService;
 pub use order::{CertificateOrder, OrderError};
+pub use signing::SigningService;
 pub(crate) use status::chain;
-pub use status::{IMPERSONATION_REFUSED, NOT_AUTHENTICATED_NOW, RequestError, UNAUTHENTICATED};
+pub use status::{CallEnd, IMPERSONATION_REFUSED, NOT_AUTHENTICATED_NOW, RequestError, UNAUTHENTICATED};
 #[cfg(test)]
 pub(crate) use testing::{test_context, test_order};
 
@@ -61,14 +66,24 @@ impl CertificateService {
     pub fn new(steps: Steps) -> Self {
         Self(Arc::new(steps))
     }
+
+    /// The service of calls with many requests, of the same steps.
+    pub fn signing(&self, config: &ServerConfig, clock: SharedClock) -> SigningService {
+        let request = config.request_timeout.get();
+        SigningService::new(Arc::clone(&self.0), &config.signing, request, clock)
+    }
 }
 
 impl Steps {
-    /// `IstioCertificateService/CreateCertificate`.
-    async fn create_certificate(
+    /// One request: `IstioCertificateService/CreateCertificate`, and each of `SigningService/Sign`.
+    async fn issue<Message, Answer>(
         &self,
-        request: Request<IstioCertificateRequest>,
-    ) -> Result<Response<IstioCertificateResponse>, RequestError> {
+        request: Request<Message>,
+    ) -> Result<Response<Answer>, RequestError>
+    where
+        CertificateOrder: TryFrom<Request<Message>, Error = RequestError>,
+        Answer: From<IssuedCertificate>,
+    {
         let caller = Admitted::caller(&request)?; //                            who
         let order = CertificateOrder::try_from(request)?; //                    what, bounded, parsed once
         let csr = self.csr.verify(order.csr())?; //                             holds the key
@@ -122,7 +137,7 @@ impl IstioCertificateService for CertificateService {
         request: Request<IstioCertificateRequest>,
     ) -> Result<Response<IstioCertificateResponse>, Status> {
         let id = Admitted::context(&request).ok().map(|context| context.id);
-        let outcome = self.0.create_certificate(request).await;
+        let outcome = self.0.issue(request).await;
         self.0.finish(id, outcome)
     }
 }

@@ -23,5 +23,6 @@ mod ledger;
 mod policy;
 mod renewal;
 mod serve;
+mod signing;
 mod soak;
 mod wire;

@@ -23,6 +23,7 @@ pub mod jwt;
 pub mod openssl;
 pub mod serving;
 pub mod signer;
+pub mod signing;
 
 pub use client::{Client, Metadata};
 pub use command::{Outcome, run};

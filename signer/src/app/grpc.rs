@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sealwright_proto::istio::istio_ca_service_server::IstioCaServiceServer;
 use sealwright_proto::istio::istio_certificate_service_server::IstioCertificateServiceServer;
+use sealwright_proto::signing::signing_service_server::SigningServiceServer;
 use sealwright_runtime::drain::{Watcher, run_with_drain};
 use sealwright_runtime::readiness::Readiness;
 use tonic::server::NamedService;
@@ -13,7 +14,7 @@ use tonic_health::server::HealthReporter;
 use super::{BuildError, RunError};
 use crate::acceptor::Incoming;
 use crate::config::ServerConfig;
-use crate::service::{Admission, CertificateService, OpenService};
+use crate::service::{Admission, CertificateService, OpenService, SigningService};
 
 /// As istiod does: dead peers are noticed within 40 s.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
@@ -30,12 +31,15 @@ const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 
 type Certificates = IstioCertificateServiceServer<CertificateService>;
+type Signing = SigningServiceServer<SigningService>;
 type Legacy = IstioCaServiceServer<CertificateService>;
 
 /// The services, ready to be served.
 #[derive(Debug)]
 pub(super) struct Server {
     service: CertificateService,
+    signing: SigningService,
+    max_calls: usize,
     admission: Admission,
     readiness: Readiness,
     reflection: Option<Vec<&'static [u8]>>,
@@ -47,6 +51,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(
         service: CertificateService,
+        signing: SigningService,
         admission: Admission,
         config: &ServerConfig,
         readiness: Readiness,
@@ -55,10 +60,14 @@ impl Server {
             vec![
                 sealwright_proto::FILE_DESCRIPTOR_SET,
                 tonic_health::pb::FILE_DESCRIPTOR_SET,
+                // What statuses are detailed with.
+                tonic_types::pb::FILE_DESCRIPTOR_SET,
             ]
         });
         let server = Self {
             service,
+            signing,
+            max_calls: config.signing.max_calls,
             admission,
             readiness,
             reflection,
@@ -82,7 +91,8 @@ impl Server {
         }
         // What is described is more than what is served.
         let legacy = self.legacy.then_some(Legacy::NAME);
-        for name in [Certificates::NAME, HEALTH, REFLECTION].into_iter().chain(legacy) {
+        let names = [Certificates::NAME, Signing::NAME, HEALTH, REFLECTION];
+        for name in names.into_iter().chain(legacy) {
             builder = builder.with_service_name(name);
         }
         Some(builder)
@@ -92,6 +102,9 @@ impl Server {
     pub(super) async fn serve(self, incoming: Incoming, watcher: Watcher) -> Result<(), RunError> {
         let certificates =
             Certificates::new(self.service.clone()).max_decoding_message_size(self.max_message_bytes);
+        let stop = watcher.token();
+        let signing = Signing::new(self.signing.clone().until(stop.clone()))
+            .max_decoding_message_size(self.max_message_bytes);
         let legacy = self.legacy.then(|| {
             let server = Legacy::new(self.service.clone()).max_decoding_message_size(self.max_message_bytes);
             self.admission.guard(server)
@@ -103,7 +116,6 @@ impl Server {
         let health = health.max_decoding_message_size(MAX_SMALL_MESSAGE_BYTES);
         let mirror = mirror(reporter, self.readiness.clone(), self.legacy);
 
-        let stop = watcher.token();
         let served = tonic::transport::Server::builder()
             .max_concurrent_streams(self.max_streams)
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
@@ -112,6 +124,7 @@ impl Server {
             .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
             .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
             .add_service(self.admission.guard(certificates))
+            .add_service(self.admission.guard_calls(signing, self.max_calls))
             .add_service(OpenService(health))
             .add_optional_service(legacy)
             .add_optional_service(reflection.map(OpenService))
@@ -141,7 +154,9 @@ async fn mirror(reporter: HealthReporter, readiness: Readiness, legacy: bool) {
             ServingStatus::NotServing
         };
         reporter.set_service_status("", status).await;
-        reporter.set_service_status(Certificates::NAME, status).await;
+        for name in [Certificates::NAME, Signing::NAME] {
+            reporter.set_service_status(name, status).await;
+        }
         if legacy {
             reporter.set_service_status(Legacy::NAME, status).await;
         }

@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
-use sealwright_identity::SpiffeId;
+use sealwright_identity::{SpiffeId, Timestamp};
 use sealwright_jwt::Recognized;
 pub use sealwright_jwt::{KubernetesFacts, ObjectRef, TokenEvidence};
 
@@ -70,6 +70,7 @@ pub struct Caller {
     token: Option<Arc<TokenEvidence>>,
     client_chain: Vec<Vec<u8>>,
     peer: SocketAddr,
+    valid_until: Timestamp,
 }
 
 impl Caller {
@@ -78,6 +79,7 @@ impl Caller {
         recognized: Recognized,
         chain: &[CertificateDer<'_>],
         peer: &Peer,
+        valid_until: Timestamp,
     ) -> Self {
         Self {
             source: AuthSource::ClientCertificate,
@@ -88,6 +90,7 @@ impl Caller {
             token: None,
             client_chain: chain.iter().map(|der| der.to_vec()).collect(),
             peer: peer.addr,
+            valid_until,
         }
     }
 
@@ -97,6 +100,7 @@ impl Caller {
         kubernetes: Option<Arc<KubernetesFacts>>,
         token: Arc<TokenEvidence>,
         peer: &Peer,
+        valid_until: Timestamp,
     ) -> Self {
         Self {
             source: AuthSource::Jwt,
@@ -107,6 +111,7 @@ impl Caller {
             token: Some(token),
             client_chain: Vec::new(),
             peer: peer.addr,
+            valid_until,
         }
     }
 
@@ -181,6 +186,12 @@ impl Caller {
     #[must_use]
     pub fn client_chain(&self) -> &[Vec<u8>] {
         &self.client_chain
+    }
+
+    /// From this moment on the credential vouches for nobody: a call that goes on ends then.
+    #[must_use]
+    pub fn valid_until(&self) -> Timestamp {
+        self.valid_until
     }
 
     /// The address that the request came from.

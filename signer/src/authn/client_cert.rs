@@ -111,6 +111,13 @@ impl ClientCertificate {
                 uri: Unverified::new(&verified.uri),
                 source,
             })?;
-        Ok(Caller::by_certificate(stamp, recognized, chain, peer))
+        let valid_until = verified.window.end();
+        Ok(Caller::by_certificate(
+            stamp,
+            recognized,
+            chain,
+            peer,
+            valid_until,
+        ))
     }
 }

@@ -110,6 +110,7 @@ impl Jwt {
             verified.kubernetes().cloned(),
             Arc::clone(verified.evidence()),
             peer,
+            verified.expires_at(),
         ))
     }
 

@@ -164,6 +164,7 @@ impl TokenReview {
             Some(facts),
             evidence,
             peer,
+            expires_at,
         ))
     }
 

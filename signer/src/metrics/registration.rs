@@ -91,6 +91,11 @@ impl Metrics {
             self.buffered_bytes.clone(),
         );
         registry.register(
+            "sealwright_signing_calls",
+            "Open calls of the signing service",
+            self.signing_calls.clone(),
+        );
+        registry.register(
             "sealwright_lifetime_clamped",
             "Leaves whose life was cut below half of what was asked, by the issuer's end",
             self.clamped.clone(),

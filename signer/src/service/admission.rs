@@ -18,6 +18,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 use tonic::Code;
 use tonic::body::Body;
@@ -25,13 +26,15 @@ use tonic::server::NamedService;
 use tower::Service;
 use tracing::{Instrument, Span, field, info, info_span};
 
-use self::message::Sizes;
+pub(super) use self::message::Sizes;
+
 use super::budget::{Budget, Charge};
 use super::context::{Admitted, RequestContext, RequestId};
 use super::sampler::Sampler;
+use super::signing::Inbox;
 use super::status::{RequestError, chain, code_name};
 use crate::acceptor::ConnectedPeer;
-use crate::authn::{Authenticators, Caller};
+use crate::authn::{Authenticators, Caller, Peer};
 use crate::metrics::{Metrics, Stage};
 
 /// Refusals of strangers in the log, per second.
@@ -44,6 +47,7 @@ const STRANGERS_SHARE: usize = 4;
 const ORDER_BYTES: usize = 128 << 10;
 const CREATE_CERTIFICATE: &str = "istio.v1.auth.IstioCertificateService/CreateCertificate";
 const HANDLE_CSR: &str = "istio.v1.auth.IstioCAService/HandleCSR";
+const SIGN: &str = "sealwright.v1.SigningService/Sign";
 
 /// What bounds requests.
 #[derive(Clone, Copy, Debug)]
@@ -78,6 +82,28 @@ struct Shared {
 pub struct AdmittedService<S> {
     inner: S,
     admission: Admission,
+    form: Form,
+}
+
+/// What a service's calls are.
+#[derive(Clone, Debug)]
+enum Form {
+    /// One message, one answer.
+    Single,
+    /// A stream of messages; so many calls at once.
+    Stream(Arc<Semaphore>),
+}
+
+/// A call with many requests, of a caller who was judged. Only this layer makes one.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(super) authenticators: Arc<Authenticators>,
+    pub(super) peer: Arc<Peer>,
+    pub(super) caller: Arc<Caller>,
+    /// Of the call itself.
+    pub(super) context: RequestContext,
+    pub(super) inbox: Inbox,
+    _place: OwnedSemaphorePermit,
 }
 
 impl Admission {
@@ -101,6 +127,15 @@ impl Admission {
         AdmittedService {
             inner,
             admission: self.clone(),
+            form: Form::Single,
+        }
+    }
+
+    /// The same for a service whose calls carry many requests, so many calls at once.
+    pub fn guard_calls<S>(&self, inner: S, max_calls: usize) -> AdmittedService<S> {
+        AdmittedService {
+            form: Form::Stream(Arc::new(Semaphore::new(max_calls))),
+            ..self.guard(inner)
         }
     }
 }
@@ -126,12 +161,13 @@ where
         let spare = self.inner.clone();
         let ready = std::mem::replace(&mut self.inner, spare);
         let shared = Arc::clone(&self.admission.0);
-        Box::pin(async move { Ok(shared.answer(request, ready).await) })
+        let form = self.form.clone();
+        Box::pin(async move { Ok(shared.answer(request, ready, form).await) })
     }
 }
 
 impl Shared {
-    async fn answer<S>(&self, request: Request<Body>, inner: S) -> Response<Body>
+    async fn answer<S>(&self, request: Request<Body>, inner: S, form: Form) -> Response<Body>
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
@@ -153,10 +189,16 @@ impl Shared {
         let id = context.id.clone();
         let method = context.method;
         let mut known = false;
-        let work = self
-            .serve(request, inner, context, &mut known)
-            .instrument(span.clone());
-        let response = match work.await {
+        let single = matches!(form, Form::Single);
+        let work = async {
+            match form {
+                Form::Single => self.serve(request, inner, context, &mut known).await,
+                Form::Stream(places) => self.open(request, inner, context, places, &mut known).await,
+            }
+        };
+        let response = match work.instrument(span.clone()).await {
+            // Each request of an open call is counted when it is answered.
+            Ok(response) if !single && code(&response) == Code::Ok => return response,
             Ok(response) => response,
             Err(error) => {
                 span.in_scope(|| self.report(&error, known));
@@ -191,6 +233,49 @@ impl Shared {
             let mut request = Request::from_parts(head, message);
             request.extensions_mut().insert(Admitted::new(caller, context));
             // Nothing here fails: the generated server answers errors too.
+            Ok(inner.call(request).await.unwrap_or_else(|never| match never {}))
+        };
+        timeout_at(deadline, work)
+            .await
+            .unwrap_or(Err(RequestError::DeadlineExceeded))
+    }
+
+    /// The same for a call with many requests, up to its first message.
+    async fn open<S>(
+        &self,
+        request: Request<Body>,
+        mut inner: S,
+        context: RequestContext,
+        places: Arc<Semaphore>,
+        known: &mut bool,
+    ) -> Result<Response<Body>, RequestError>
+    where
+        S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    {
+        let deadline = context.deadline;
+        let work = async {
+            let (mut head, body) = request.into_parts();
+            // An open call holds a place of its own, and a charge for each of its messages.
+            let (caller, _charge) = self.identify(&head, known).await?;
+            let place = places
+                .try_acquire_owned()
+                .map_err(|_full| RequestError::Overloaded)?;
+            let connected = head
+                .extensions
+                .get::<ConnectedPeer>()
+                .ok_or(RequestError::NotAdmitted)?;
+            let inbox = Inbox::new(self.sizes(), self.budget.clone());
+            let body = Body::new(inbox.meter(body));
+            let opened = Opened {
+                authenticators: Arc::clone(&self.authenticators),
+                peer: Arc::clone(&connected.peer),
+                caller: Arc::new(caller),
+                context,
+                inbox,
+                _place: place,
+            };
+            head.extensions.insert(Arc::new(opened));
+            let request = Request::from_parts(head, body);
             Ok(inner.call(request).await.unwrap_or_else(|never| match never {}))
         };
         timeout_at(deadline, work)
@@ -259,6 +344,7 @@ fn method(path: &str) -> &'static str {
     match path.trim_start_matches('/') {
         CREATE_CERTIFICATE => CREATE_CERTIFICATE,
         HANDLE_CSR => HANDLE_CSR,
+        SIGN => SIGN,
         _ => "other",
     }
 }

@@ -32,7 +32,12 @@ impl Budget {
 
     /// Charges a request whose length is not known yet.
     pub(super) fn open(&self) -> Option<Charge> {
-        let permit = self.take(BASE_CHARGE)?;
+        self.charge(BASE_CHARGE)
+    }
+
+    /// Charges a message of a call.
+    pub(super) fn charge(&self, bytes: usize) -> Option<Charge> {
+        let permit = self.take(bytes)?;
         Some(Charge {
             permit,
             budget: self.clone(),

@@ -55,9 +55,9 @@ pub struct Admitted {
 }
 
 impl Admitted {
-    pub(super) fn new(caller: Caller, context: RequestContext) -> Self {
+    pub(super) fn new(caller: impl Into<Arc<Caller>>, context: RequestContext) -> Self {
         Self {
-            caller: Arc::new(caller),
+            caller: caller.into(),
             context,
         }
     }

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use prost_types::value::Kind;
 use prost_types::{Struct, Value};
 use sealwright_proto::istio::{CsrRequest, IstioCertificateRequest};
+use sealwright_proto::signing::SignRequest;
 
 use super::context::{Admitted, RequestContext};
 use super::status::RequestError;
@@ -151,6 +152,17 @@ impl TryFrom<tonic::Request<IstioCertificateRequest>> for CertificateOrder {
             message.metadata.as_ref(),
             context,
         )
+    }
+}
+
+impl TryFrom<tonic::Request<SignRequest>> for CertificateOrder {
+    type Error = RequestError;
+
+    fn try_from(request: tonic::Request<SignRequest>) -> Result<Self, RequestError> {
+        let context = Admitted::context(&request)?;
+        let message = request.into_inner();
+        let metadata = message.metadata.as_ref();
+        Self::new(message.csr, message.validity_duration, metadata, context)
     }
 }
 

@@ -4,22 +4,35 @@
 //! clients join the elements as they are. So each ends with a newline, and the roots stay together.
 
 use sealwright_proto::istio::{CsrResponse, IstioCertificateResponse};
+use sealwright_proto::signing::Certificate;
 use sealwright_x509::pem;
 
 use crate::ca::IssuedCertificate;
 
 impl From<IssuedCertificate> for IstioCertificateResponse {
     fn from(issued: IssuedCertificate) -> Self {
-        let certificates = std::iter::once(&issued.leaf).chain(&issued.intermediates);
-        let mut cert_chain: Vec<String> = certificates
-            .map(|der| pem::encode(pem::CERTIFICATE, der))
-            .collect();
-        let roots = ended(&String::from_utf8_lossy(&issued.roots_pem));
-        if !roots.is_empty() {
-            cert_chain.push(roots);
-        }
+        let cert_chain = chain(&issued);
         Self { cert_chain }
     }
+}
+
+impl From<IssuedCertificate> for Certificate {
+    fn from(issued: IssuedCertificate) -> Self {
+        let cert_chain = chain(&issued);
+        Self { cert_chain }
+    }
+}
+
+fn chain(issued: &IssuedCertificate) -> Vec<String> {
+    let certificates = std::iter::once(&issued.leaf).chain(&issued.intermediates);
+    let mut cert_chain: Vec<String> = certificates
+        .map(|der| pem::encode(pem::CERTIFICATE, der))
+        .collect();
+    let roots = ended(&String::from_utf8_lossy(&issued.roots_pem));
+    if !roots.is_empty() {
+        cert_chain.push(roots);
+    }
+    cert_chain
 }
 
 impl From<IssuedCertificate> for CsrResponse {

@@ -78,6 +78,32 @@ pub enum RequestError {
     /// The gate did not sign.
     #[error("the gate did not issue")]
     Gate(#[from] ClientError),
+    /// A call with many requests was ended.
+    #[error(transparent)]
+    Call(#[from] CallEnd),
+}
+
+/// Why a call with many requests was ended by the signer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallEnd {
+    /// The token or the client certificate has ended.
+    #[error("the credential of this call has expired")]
+    CredentialExpired,
+    /// No request came.
+    #[error("no request came for a while: open another call")]
+    Idle,
+    /// It was open for as long as any may be.
+    #[error("the call was open as long as it may be: open another one")]
+    TooLong,
+    /// A message came in part, and not the rest.
+    #[error("the rest of a message did not come in time")]
+    Incomplete,
+    /// Answers were not read.
+    #[error("the answers were not read in time")]
+    NotRead,
+    /// The signer ends, or starts again.
+    #[error("the signer is stopping: open another call")]
+    Stopping,
 }
 
 impl RequestError {
@@ -98,6 +124,7 @@ impl RequestError {
             Self::Authorization(error) => authorization(error, id),
             Self::Prepare(_) => internal(id),
             Self::Gate(error) => gate(error, id),
+            Self::Call(end) => call_end(*end),
         }
     }
 
@@ -136,6 +163,19 @@ impl OrderError {
             Self::SignerNotString => "metadata.CertSigner",
             Self::NoName | Self::TooLarge { .. } => "csr",
             Self::MetadataTooLarge | Self::MetadataNotJson => "metadata",
+        }
+    }
+}
+
+fn call_end(end: CallEnd) -> Status {
+    match end {
+        CallEnd::CredentialExpired => Status::unauthenticated(end.to_string()),
+        CallEnd::Stopping => {
+            let details = ErrorDetails::with_retry_info(Some(RETRY_DELAY));
+            Status::with_error_details(Code::Unavailable, end.to_string(), details)
+        }
+        CallEnd::Idle | CallEnd::TooLong | CallEnd::Incomplete | CallEnd::NotRead => {
+            Status::deadline_exceeded(end.to_string())
         }
     }
 }

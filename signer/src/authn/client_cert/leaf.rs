@@ -28,6 +28,11 @@ impl Window {
         self.not_before.unix_seconds() <= now && now <= self.not_after.unix_seconds()
     }
 
+    /// The first moment after it: the last second belongs to it.
+    pub(super) fn end(self) -> Timestamp {
+        Timestamp::from_unix_seconds(self.not_after.unix_seconds().saturating_add(1))
+    }
+
     pub(super) fn intersect(self, other: Self) -> Self {
         Self {
             not_before: self.not_before.max(other.not_before),

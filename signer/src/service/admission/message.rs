@@ -15,7 +15,7 @@ const HEADER_BYTES: usize = 5;
 
 /// How large a message may be.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sizes {
+pub(in crate::service) struct Sizes {
     /// Any message, in bytes: what a client is told to be able to send.
     pub(super) message: usize,
     /// One that an order could come out of, in bytes: more is not worth holding.
@@ -23,7 +23,7 @@ pub(super) struct Sizes {
 }
 
 impl Sizes {
-    fn check(self, bytes: usize) -> Result<(), RequestError> {
+    pub(in crate::service) fn check(self, bytes: usize) -> Result<(), RequestError> {
         let Self { message, order } = self;
         if bytes > message {
             return Err(RequestError::MessageTooLarge {

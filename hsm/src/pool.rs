@@ -15,7 +15,7 @@ mod worker;
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use crossbeam_channel::{Sender, TrySendError, bounded};
+use flume::{Sender, TrySendError, bounded};
 use parking_lot::Mutex;
 use sealwright_x509::{SignatureAlgorithm, verify_signature};
 use tokio::{

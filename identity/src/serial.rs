@@ -2,16 +2,40 @@
 
 use std::{fmt, str::FromStr};
 
-use crate::text::serde_as_text;
+use crate::{Timestamp, text::serde_as_text};
 
 /// The most octets a serial number has (RFC 5280, section 4.1.2.2).
 pub const MAX_OCTETS: usize = 20;
+
+/// The first octet of a fresh serial number: neither zero nor negative.
+const FRESH: u8 = 0x40;
 
 /// A positive serial number of at most 20 octets, held as the shortest DER integer content.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SerialNumber(Vec<u8>);
 
 impl SerialNumber {
+    /// The millisecond of `now` in 48 bits, then 104 random bits from the system's generator, behind
+    /// an octet that makes it 20 octets whatever the others are.
+    ///
+    /// Unpredictable all the same (64 bits are asked for; CA/Browser Forum Baseline Requirements,
+    /// section 7.1). Serials that come in order are what a large ledger's index can take at the rate
+    /// of a small one: each goes where the last one went.
+    ///
+    /// # Errors
+    /// When the system's generator fails.
+    pub fn fresh(now: Timestamp) -> Result<Self, SerialError> {
+        let mut octets = [0; MAX_OCTETS];
+        getrandom::fill(&mut octets).map_err(SerialError::Generator)?;
+        let [_, _, milliseconds @ ..] = (now.micros() / 1000).to_be_bytes();
+        let [first, rest @ ..] = &mut octets;
+        *first = FRESH;
+        for (octet, time) in rest.iter_mut().zip(milliseconds) {
+            *octet = time;
+        }
+        Ok(Self(octets.to_vec()))
+    }
+
     /// 159 random bits from the system's generator: 20 octets, the first never zero in value.
     ///
     /// # Errors
@@ -123,6 +147,24 @@ mod tests {
         assert_ne!(a, b);
         assert_eq!(a.as_bytes().len(), MAX_OCTETS);
         assert!(a.as_bytes()[0] < 0x80 && a.as_bytes()[0] >= 0x40);
+    }
+
+    #[test]
+    fn fresh_ones_come_in_the_order_of_time_and_differ() {
+        let at =
+            |milliseconds: i64| SerialNumber::fresh(Timestamp::from_micros(milliseconds * 1000)).unwrap();
+        let moment = 1_795_000_000_123;
+        let (one, same, later) = (at(moment), at(moment), at(moment + 1));
+        assert!(one < later && same < later);
+        assert_eq!(one.as_bytes()[..7], same.as_bytes()[..7]);
+        assert_ne!(one, same);
+        for serial in [one, at(0), at(-1), at(i64::MAX / 1000)] {
+            assert_eq!(
+                SerialNumber::from_der_content(serial.as_bytes()).as_ref(),
+                Ok(&serial)
+            );
+            assert_eq!(serial.as_bytes().len(), MAX_OCTETS);
+        }
     }
 
     #[test]

@@ -9,9 +9,9 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{RecvTimeoutError, Sender, bounded};
+use flume::{RecvTimeoutError, Sender, bounded};
 use wasmtime::{
-    Config, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy, WasmFeatures,
+    Config, Enabled, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Strategy, WasmFeatures,
 };
 
 use crate::{
@@ -23,8 +23,8 @@ use crate::{
 /// [`EngineProfile`].
 #[derive(Clone, Debug)]
 pub struct EngineSettings {
-    /// Instances that can exist at one time. Each reserves about 4 GiB of
-    /// address space (not memory); a decision with no free slot is aborted.
+    /// Instances that can exist at one time. Each reserves [`Self::max_memory_bytes`]
+    /// of address space (not memory); a decision with no free slot is aborted.
     pub slots: u32,
     /// How long one call may run before it is aborted; at least one second.
     pub epoch_deadline: Duration,
@@ -169,6 +169,9 @@ fn configure(settings: &EngineSettings) -> Result<Config, EngineError> {
         .max_memory_size(bytes(settings.max_memory_bytes)?)
         .table_elements(bytes(settings.max_table_elements)?)
         .linear_memory_keep_resident(KEEP_RESIDENT_BYTES)
+        .table_keep_resident(KEEP_RESIDENT_BYTES)
+        // Only what a decision touched is cleared, where the kernel (6.7) can tell.
+        .pagemap_scan(Enabled::Auto)
         .max_unused_warm_slots(slots);
 
     let mut config = Config::new();
@@ -183,6 +186,12 @@ fn configure(settings: &EngineSettings) -> Result<Config, EngineError> {
         .epoch_interruption(true)
         .max_wasm_stack(WASM_STACK_BYTES)
         .memory_init_cow(true)
+        // Bounds are checked by code, not by page protection: the page tables would be changed twice
+        // for every decision, and each change interrupts all processors that the process runs on.
+        .signals_based_traps(false)
+        .memory_reservation(settings.max_memory_bytes)
+        .memory_reservation_for_growth(0)
+        .memory_guard_size(0)
         .wasm_backtrace_max_frames(None)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     Ok(config)

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
+use flume::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -148,7 +148,7 @@ impl PolicyHost {
 }
 
 fn work(jobs: &Receiver<Job>) {
-    for job in jobs {
+    for job in jobs.iter() {
         if job.is_abandoned() {
             continue;
         }

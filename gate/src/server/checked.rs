@@ -207,7 +207,7 @@ impl Ceilings {
         let dns = serving.dns.iter().cloned().map(San::Dns);
         let ips = serving.ips.iter().copied().map(San::Ip);
         let fields = LeafFields {
-            serial: SerialNumber::random().map_err(|error| internal("serial", &error))?,
+            serial: SerialNumber::fresh(now).map_err(|error| internal("serial", &error))?,
             issuer_der: issuer.chain.issuer_name_der().to_vec(),
             validity,
             common_name: None,

@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use crossbeam_channel::Receiver;
+use flume::Receiver;
 use parking_lot::Mutex;
 use tokio::{
     sync::{oneshot, watch},

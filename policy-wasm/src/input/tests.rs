@@ -1,5 +1,7 @@
 //! Golden bytes of the canonical input, and a sample for other tests.
 
+use proptest::prelude::*;
+
 use super::*;
 
 /// A request as Istio's agent makes it.
@@ -58,6 +60,42 @@ const GOLDEN: &str = r#"{"caller":{"attributes":{"tier":"gold"},"authenticator":
 #[test]
 fn has_golden_bytes() {
     assert_eq!(String::from_utf8(sample().canonical()).unwrap(), GOLDEN);
+}
+
+proptest! {
+    #[test]
+    fn is_what_the_canonicalizer_writes(
+        text in ".*",
+        map in prop::collection::btree_map("\\PC*", ".*", 0..6),
+        list in prop::collection::vec(".*", 0..4),
+        number in 0_u64..1 << 53,
+    ) {
+        let mut input = sample();
+        input.caller.authenticator.clone_from(&text);
+        input.caller.cluster = Some(text);
+        input.caller.attributes.clone_from(&map);
+        input.caller.claims = map;
+        input.csr.uris = list;
+        input.csr.common_name = None;
+        input.request.lifetime_seconds = number;
+        input.decided_at = -i64::try_from(number).unwrap();
+        let canonical = settings::canonical(&Tagged { input: &input, schema: PolicyInput::SCHEMA });
+        prop_assert_eq!(String::from_utf8(input.canonical()).unwrap(), canonical);
+    }
+}
+
+#[test]
+fn keys_stand_in_the_order_of_utf_16() {
+    let mut input = sample();
+    // U+FF5E comes before U+1F600 in UTF-8, and after it in UTF-16.
+    input.caller.claims = ["\u{ff5e}", "\u{1f600}", "a"]
+        .map(|key| (key.to_owned(), String::new()))
+        .into();
+    let canonical = String::from_utf8(input.canonical()).unwrap();
+    assert!(
+        canonical.contains("{\"a\":\"\",\"\u{1f600}\":\"\",\"\u{ff5e}\":\"\"}"),
+        "{canonical}"
+    );
 }
 
 #[test]

@@ -10,6 +10,9 @@ wanted=(
   softhsm2:/usr/lib/softhsm/libsofthsm2.so
   python3-venv:/usr/lib/python3/dist-packages
   util-linux:setpriv
+  p11-kit:p11-kit
+  p11-kit-modules:p11-kit-modules
+  faketime:faketime
 )
 
 # Policy guests need a compiler for wasm32: rustup's target where it is installed, else Debian's.
@@ -26,7 +29,7 @@ missing=()
 for entry in "${wanted[@]}"; do
   package=${entry%%:*} proof=${entry#*:}
   case $package in
-    rustc-web | cargo-web | rust-web-src | python3-venv)
+    rustc-web | cargo-web | rust-web-src | python3-venv | p11-kit-modules)
       dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing+=("$package") ;;
     *)
       if [[ $proof == /* ]]; then [[ -e $proof ]]; else command -v "$proof" >/dev/null; fi || missing+=("$package") ;;

@@ -10,7 +10,8 @@
 //! writer has ended, signatures that are none) ends it with a reason, and a supervisor
 //! starts it again. [`GateError::exit_code`] says when that would do harm. A token that is
 //! absent at the start is no such case: status and queries are served, signing is refused,
-//! and the token is looked for again.
+//! and the token is looked for again. Nor is a ledger that cannot be opened because it is locked
+//! or its disk is full or read-only: status is served, and it is tried again.
 //!
 //! It ends when its inherited stream does, so that it never outlives the front it serves.
 //!
@@ -23,6 +24,7 @@
 
 mod checked;
 mod connection;
+mod door;
 mod error;
 mod evidence;
 mod gate;

@@ -147,6 +147,16 @@ impl Error {
         matches!(self, Self::Fatal(_) | Self::Stopped)
     }
 
+    /// Whether opening the same ledger may succeed later: something else locks it, its disk is full, or cannot be written
+    /// or read.
+    #[must_use]
+    pub const fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::File { .. } | Self::Open { .. } | Self::Fatal(_) | Self::Stopped
+        ) || self.is_retryable()
+    }
+
     /// Whether the same entry may succeed a little later.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {

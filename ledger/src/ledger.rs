@@ -250,6 +250,13 @@ impl Ledger {
         !self.shared.commands.is_closed()
     }
 
+    /// Why the last write failed, until one succeeds: a database that is locked, a disk that is full. The writer looks
+    /// by itself whether that has passed.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.stats.trouble()
+    }
+
     /// Writes what is queued, closes the database and gives the lock back. Later entries are refused.
     ///
     /// Returns after ten seconds at the latest: a disk that hangs must not keep a process from ending, and what was

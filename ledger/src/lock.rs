@@ -35,14 +35,7 @@ impl LockFile {
             path: path.clone(),
             source,
         };
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file = open(&path).map_err(failed)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -54,14 +47,25 @@ impl LockFile {
             }
             Err(error) => return Err(failed(error.into())),
         }
-        // The number is for people who ask who holds the lock; the lock does not depend on it.
+        // The number is for people who ask who holds the lock; the lock does not depend on it, and a full disk is no
+        // reason to do without.
         let text = format!("{}\n", std::process::id());
-        file.set_len(0)
+        let _ = file
+            .set_len(0)
             .and_then(|()| file.rewind())
-            .and_then(|()| file.write_all(text.as_bytes()))
-            .map_err(failed)?;
+            .and_then(|()| file.write_all(text.as_bytes()));
         Ok(Self { file })
     }
+}
+
+fn open(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(path)
 }
 
 fn lock_path(ledger: &Path) -> PathBuf {

@@ -138,6 +138,15 @@ pub(crate) async fn user_version(connection: &mut SqliteConnection) -> Result<i6
         .await
 }
 
+/// Writes the version that is there once more: a page goes to the disk, and nothing changes.
+pub(crate) async fn touch(connection: &mut SqliteConnection) -> Result<(), sqlx::Error> {
+    let found = user_version(connection).await?;
+    sqlx::query(AssertSqlSafe(format!("PRAGMA user_version = {found}")))
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
 /// The instance and the genesis hash that stands beside it.
 pub(crate) async fn instance(
     connection: &mut SqliteConnection,

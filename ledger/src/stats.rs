@@ -1,7 +1,10 @@
-//! Counters of the write side, for metrics.
+//! Counters of the write side, for metrics; and why nothing can be written now, if so.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        PoisonError, RwLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ pub(crate) struct Stats {
     body_bytes: AtomicU64,
     commit_micros: AtomicU64,
     turned_away: AtomicU64,
+    trouble: RwLock<Option<String>>,
 }
 
 /// A reading of the counters.
@@ -44,6 +48,16 @@ impl Stats {
 
     pub(crate) fn turned_away(&self) {
         add(&self.turned_away, 1);
+    }
+
+    /// Why the last write failed, until one succeeds.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        let trouble = self.trouble.read().unwrap_or_else(PoisonError::into_inner);
+        trouble.clone()
+    }
+
+    pub(crate) fn set_trouble(&self, trouble: Option<String>) {
+        *self.trouble.write().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     pub(crate) fn read(&self) -> StatsReading {

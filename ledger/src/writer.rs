@@ -6,13 +6,14 @@
 //!
 //! What it keeps: an answer of `Ok` is on disk; the sequence has no gap; each decision is settled once; a serial is used
 //! once. When a write fails in a way that leaves open whether it happened, the writer ends: only a new start, which reads
-//! what is there, can tell.
+//! what is there, can tell. A write that surely did not happen (the database is locked, the disk is full) is refused to
+//! those who asked; the writer looks each half second whether that has passed, and then settles what it still owes.
 
 mod limits;
 mod state;
 pub(crate) mod statements;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use sealwright_identity::{Digest, SerialNumber, SharedClock, Timestamp};
 use sqlx::{AssertSqlSafe, Connection as _, SqliteConnection};
@@ -33,6 +34,9 @@ use crate::{
 use limits::{DiskReserve, RateLimit};
 use state::State;
 use statements::{Statements, Tagged};
+
+/// How often a ledger that cannot be written is tried.
+const TRY_AGAIN: Duration = Duration::from_millis(500);
 
 type Reply = oneshot::Sender<Result<Appended, Error>>;
 
@@ -97,6 +101,10 @@ pub(crate) struct Writer {
     reserve: DiskReserve,
     /// Decisions of an earlier run that were never settled.
     inherited: Vec<u64>,
+    /// Decisions that came to nothing, which could not be written down yet. No more than there are open ones.
+    owed: Vec<Draft>,
+    /// Whether the last write failed.
+    troubled: bool,
     /// Given back last.
     lock: LockFile,
 }
@@ -137,6 +145,8 @@ impl Writer {
             rate: RateLimit::new(config.max_records_per_second, Instant::now()),
             reserve: DiskReserve::new(&path, config.disk_reserve_bytes),
             config,
+            owed: Vec::new(),
+            troubled: false,
             lock,
         };
         Ok((writer, instance))
@@ -147,7 +157,23 @@ impl Writer {
         let limit = self.config.max_batch.clamp(1, statements::MAX_PIECE);
         let mut taken = Vec::with_capacity(limit);
         let mut closing = Vec::new();
-        'work: while commands.recv_many(&mut taken, limit).await > 0 {
+        'work: loop {
+            let received = commands.recv_many(&mut taken, limit);
+            let received = if self.troubled {
+                tokio::time::timeout(TRY_AGAIN, received).await
+            } else {
+                Ok(received.await)
+            };
+            match received {
+                Ok(0) => break,
+                Ok(_) => {}
+                Err(_nobody) => {
+                    if self.try_again().await.is_err() {
+                        break;
+                    }
+                    continue;
+                }
+            }
             let mut group = Vec::with_capacity(taken.len());
             for command in taken.drain(..) {
                 if let Command::Append { draft, reply } = command {
@@ -207,6 +233,36 @@ impl Writer {
         }
     }
 
+    /// Writes what is owed, or else something that changes nothing, to see whether writing works again.
+    async fn try_again(&mut self) -> Result<(), Ended> {
+        if !self.owed.is_empty() {
+            return self.pay().await;
+        }
+        match crate::schema::touch(&mut self.connection).await {
+            Ok(()) => {
+                self.written();
+                Ok(())
+            }
+            Err(error) => self.after_failure(error, Vec::new()).await.map(drop),
+        }
+    }
+
+    /// Writes down the decisions that came to nothing while nothing could be written.
+    async fn pay(&mut self) -> Result<(), Ended> {
+        let owed = std::mem::take(&mut self.owed).into_iter();
+        let group = owed.map(|draft| Waiting { draft, reply: None }).collect();
+        self.write(group).await.map(drop)
+    }
+
+    /// A write succeeded.
+    fn written(&mut self) {
+        if self.troubled {
+            self.troubled = false;
+            self.stats.set_trouble(None);
+            tracing::info!("the ledger is written again");
+        }
+    }
+
     /// Writes a batch; then, if someone who waited for a decision went away, says so in the ledger.
     async fn commit(&mut self, group: Vec<Waiting>) -> Result<(), Ended> {
         let mut group = self.admit(group);
@@ -224,6 +280,9 @@ impl Writer {
                     Some(Waiting { draft, reply: None })
                 })
                 .collect();
+        }
+        if !self.troubled && !self.owed.is_empty() {
+            self.pay().await?;
         }
         Ok(())
     }
@@ -281,6 +340,7 @@ impl Writer {
                 Ok(()) => {
                     self.stats.committed(&batch, started.elapsed());
                     self.state.keep();
+                    self.written();
                     return Ok(self.answer_all(accepted, &batch));
                 }
                 Err(error) => {
@@ -319,10 +379,14 @@ impl Writer {
         match Failure::of(&error) {
             Failure::Constraint if unchanged => self.without_taken_serials(error, group).await,
             Failure::Passing if unchanged => {
-                tracing::warn!(%error, records = group.len(), "the ledger could not be written; it is as before");
+                self.cannot_write(&error);
                 let source = SharedSource::from(error);
                 for waiting in group {
                     self.answer(waiting.reply, Err(Error::NotWritten(source.clone())));
+                    // Else the decision stayed open, and took a place, until the next start.
+                    if waiting.draft.kind == EntryKind::Failed {
+                        self.owed.push(waiting.draft);
+                    }
                 }
                 Ok(Vec::new())
             }
@@ -335,6 +399,15 @@ impl Writer {
                 Err(Ended)
             }
         }
+    }
+
+    /// Says so once, not with each batch.
+    fn cannot_write(&mut self, error: &sqlx::Error) {
+        if !self.troubled {
+            tracing::warn!(%error, "the ledger cannot be written; it is as before, and tried again");
+        }
+        self.troubled = true;
+        self.stats.set_trouble(Some(error.to_string()));
     }
 
     async fn without_taken_serials(
@@ -412,6 +485,7 @@ impl Writer {
         match written {
             Ok(_) => {
                 self.state.keep();
+                self.written();
                 Ok(())
             }
             Err(error) => {
@@ -419,6 +493,9 @@ impl Writer {
                 let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
                 let unchanged = self.state.is_at_head_of(&mut self.connection).await;
                 let passing = unchanged && matches!(Failure::of(&error), Failure::Passing);
+                if passing {
+                    self.cannot_write(&error);
+                }
                 let source = SharedSource::from(error);
                 Err(if passing {
                     Error::NotWritten(source)

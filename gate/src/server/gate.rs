@@ -12,6 +12,7 @@ use sealwright_proto::gate::{
 
 use super::checked::{Ceilings, Checked};
 use super::connection::{Context, Handler, Roles};
+use super::door::Door;
 use super::keys::Keys;
 use super::metrics::{Metrics, Stage};
 use super::profiles::Profiles;
@@ -26,11 +27,11 @@ pub(super) struct Gate {
     pub(super) ceilings: Ceilings,
     pub(super) records: Records,
     pub(super) keys: Arc<Keys>,
-    pub(super) metrics: Metrics,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) clock: SharedClock,
     pub(super) home: PathBuf,
     pub(super) disk_reserve: u64,
-    profiles: Profiles,
+    profiles: Arc<Profiles>,
 }
 
 impl Gate {
@@ -38,18 +39,18 @@ impl Gate {
         ceilings: Ceilings,
         ledger: Ledger,
         keys: Arc<Keys>,
-        metrics: Metrics,
+        door: &Door,
         surroundings: Surroundings,
     ) -> Self {
         Self {
             ceilings,
             records: Records::new(ledger),
             keys,
-            metrics,
+            metrics: Arc::clone(&door.metrics),
             clock: surroundings.clock,
             home: surroundings.home,
             disk_reserve: surroundings.disk_reserve,
-            profiles: Profiles::default(),
+            profiles: Arc::clone(&door.profiles),
         }
     }
 
@@ -137,6 +138,8 @@ impl Gate {
         let mut reasons = self.keys.reasons();
         if !self.records.ledger().is_writable() {
             reasons.push("ledger: its writer has ended".into());
+        } else if let Some(trouble) = self.records.ledger().trouble() {
+            reasons.push(format!("ledger: it cannot be written: {trouble}"));
         }
         if let Ok(disk) = rustix::fs::statvfs(&self.home) {
             let left = disk.f_bavail.saturating_mul(disk.f_frsize);
@@ -201,7 +204,8 @@ impl Handler for Gate {
             // It is refused when it is handled; until then it stores nothing.
             return Ok(());
         }
-        self.profiles.learn(body, &self.records).await
+        self.profiles.hear(body)?;
+        self.profiles.store(body, &self.records).await
     }
 
     async fn handle(&self, body: request::Body, context: Context) -> response::Body {

@@ -73,13 +73,7 @@ impl Home {
             .create(path)
             .map_err(unusable(path))?;
         let lock_path = path.join(LOCK_FILE);
-        let mut lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .mode(0o600)
-            .open(&lock_path)
-            .map_err(unusable(&lock_path))?;
+        let mut lock = open(&lock_path).map_err(unusable(&lock_path))?;
         match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -89,10 +83,10 @@ impl Home {
             }
             Err(error) => return Err(unusable(&lock_path)(error.into())),
         }
-        // For whoever looks who holds it; the lock itself is the kernel's.
-        lock.set_len(0)
-            .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .map_err(unusable(&lock_path))?;
+        // For whoever looks who holds it; the lock itself is the kernel's, and works on a full disk.
+        let _ = lock
+            .set_len(0)
+            .and_then(|()| writeln!(lock, "{}", std::process::id()));
         Ok(Self {
             path: path.to_owned(),
             _lock: lock,
@@ -108,6 +102,18 @@ impl Home {
     pub fn ledger(&self) -> PathBuf {
         ledger_path(&self.path)
     }
+}
+
+/// A file that is there can be locked when it cannot be written: what a read-only disk means for the ledger is said
+/// elsewhere, and it may pass.
+fn open(path: &Path) -> io::Result<File> {
+    let written = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(path);
+    written.or_else(|error| File::open(path).map_err(|_absent| error))
 }
 
 /// The ledger of a home, for readers that take no lock.

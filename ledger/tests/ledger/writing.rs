@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use sealwright_identity::{Digest, SystemClock};
-use sealwright_ledger::{BlobKind, DecisionEntry, Error, Filter, Ledger, LedgerConfig, Outcome, Selector};
+use sealwright_ledger::{
+    BlobKind, DecisionEntry, Error, FailedEntry, Filter, Ledger, LedgerConfig, Outcome, Selector,
+};
 use sqlx::{AssertSqlSafe, Connection as _};
 
 use crate::support::{
@@ -423,8 +425,50 @@ async fn a_database_that_is_busy_for_long_refuses_and_goes_on() {
     let error = ledger.append(&decision(1)).await.unwrap_err();
     assert!(matches!(error, Error::NotWritten(_)), "{error:?}");
     assert!(error.is_retryable() && !error.is_fatal());
+    assert!(ledger.trouble().is_some_and(|trouble| trouble.contains("locked")));
     sqlx::raw_sql("ROLLBACK").execute(&mut raw).await.unwrap();
     assert_eq!(ledger.append(&decision(1)).await.unwrap().sequence, 1);
+    assert_eq!(ledger.trouble(), None);
+    ledger.close().await;
+    assert!(verify(&home.path()).await.is_sound());
+}
+
+async fn untroubled(ledger: &Ledger) {
+    for _ in 0..600 {
+        if ledger.trouble().is_none() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("it does not notice: {:?}", ledger.trouble());
+}
+
+/// Nobody asks for anything meanwhile: the writer looks by itself.
+#[tokio::test]
+async fn what_could_not_be_settled_is_settled_once_the_database_is_free() {
+    let home = Home::new();
+    let ledger = home.open().await;
+    let open = ledger.append(&decision(1)).await.unwrap().sequence;
+    let url = format!("sqlite://{}", home.path().display());
+    let mut raw = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut raw).await.unwrap();
+    let failed = FailedEntry {
+        decision: open,
+        reason: "it could not be stored".to_owned(),
+    };
+    let error = ledger.append_failed(&failed).await.unwrap_err();
+    assert!(matches!(error, Error::NotWritten(_)), "{error:?}");
+    sqlx::raw_sql("ROLLBACK").execute(&mut raw).await.unwrap();
+    untroubled(&ledger).await;
+    let rows = ledger.reader().list(&Filter::default()).await.unwrap();
+    assert_eq!(rows.len(), 1, "{rows:?}");
+    assert_eq!(rows[0].outcome, Outcome::Failed);
+    // With nothing owed, the look leaves no trace.
+    sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut raw).await.unwrap();
+    ledger.append(&decision(2)).await.unwrap_err();
+    sqlx::raw_sql("ROLLBACK").execute(&mut raw).await.unwrap();
+    untroubled(&ledger).await;
+    assert_eq!(ledger.append(&decision(3)).await.unwrap().sequence, 3);
     ledger.close().await;
     assert!(verify(&home.path()).await.is_sound());
 }

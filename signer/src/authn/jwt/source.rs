@@ -3,7 +3,8 @@
 //! Requests are served from the set at hand. It is fetched again when it is old (behind the
 //! request's back) or when a token names a key it lacks (while the request waits). One fetch
 //! runs at a time, and between two lies at least the cooldown, whatever strangers send. When a
-//! fetch fails, the last good set serves on, for at most `max_stale` after it was fetched.
+//! fetch fails, the last good set serves on, for at most `max_stale` after it was fetched; while
+//! no set serves, the cooldown is a second at most, so that the end of an outage is seen.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,6 +24,8 @@ pub use unavailable::Unavailable;
 
 mod unavailable;
 
+/// Between two fetches while there are no usable keys.
+const COOLDOWN_WITHOUT_KEYS: Duration = Duration::from_secs(1);
 const CLUSTER_REFRESH: Duration = Duration::from_secs(600);
 const CLUSTER_MAX_STALE: Duration = Duration::from_secs(3600);
 const CLUSTER_COOLDOWN: Duration = Duration::from_secs(10);
@@ -218,19 +221,27 @@ impl Shared {
         }
     }
 
+    /// A set from the future is one from before the clock was set back: of unknown age.
     fn is_old(&self, loaded: &Loaded) -> bool {
-        let age = self.clock.now().saturating_since(loaded.fetched_at);
-        self.limits.refresh_interval.is_some_and(|limit| age >= limit)
+        let now = self.clock.now();
+        let age = now.saturating_since(loaded.fetched_at);
+        self.limits
+            .refresh_interval
+            .is_some_and(|limit| age >= limit || loaded.fetched_at > now)
     }
 
     /// Notes the start of a fetch, unless the last one is too close. A clock that was
     /// set back does not stop the fetches.
     fn may_start(&self) -> bool {
+        let mut cooldown = self.limits.cooldown;
+        if self.usable().is_err() {
+            cooldown = cooldown.min(COOLDOWN_WITHOUT_KEYS);
+        }
         let now = self.clock.now();
         let mut state = self.state.lock();
         let too_close = state
             .last_start
-            .is_some_and(|last| last <= now && now.saturating_since(last) < self.limits.cooldown);
+            .is_some_and(|last| last <= now && now.saturating_since(last) < cooldown);
         if !too_close {
             state.last_start = Some(now);
         }

@@ -7,7 +7,7 @@ GUESTS := $(BUILD)/guests
 TOOLS := $(BUILD)/tools
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
 
-.PHONY: help setup guests build demo test test-kube soak check fmt clippy doc deny bench clean-demo
+.PHONY: help setup guests build demo test test-kube test-kryoptic soak check fmt clippy doc deny bench clean-demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,10 @@ $(CARGO_DENY):
 
 test-kube: guests ## tests against a real Kubernetes API server (builds it once: minutes)
 	@scripts/test-kube.sh
+
+test-kryoptic: guests ## tests with Kryoptic, a second software token (builds it once: minutes)
+	@module=$$(scripts/kryoptic.sh) && $(CARGO) build --workspace --bin sealwright && \
+	SEALWRIGHT_KRYOPTIC=$$module $(CARGO) test --workspace --test integration -- --ignored --nocapture --test-threads 2 kryoptic::
 
 soak: guests ## the long tests, one by one; goes on where it was interrupted (FRESH=1 starts over)
 	@FRESH=$(FRESH) ONLY=$(ONLY) scripts/soak.sh

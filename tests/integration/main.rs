@@ -19,6 +19,7 @@ mod csr;
 mod faults;
 mod hsm;
 mod interop;
+mod kryoptic;
 mod ledger;
 mod policy;
 mod renewal;

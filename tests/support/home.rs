@@ -54,6 +54,30 @@ impl Home {
         home
     }
 
+    /// A new one with a token of another module, which finds its settings by a variable that names a file.
+    pub fn of_module(module: &Path, variable: &str, settings: impl FnOnce(&Path) -> String) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("home");
+        let file = folder.path().join("module.conf");
+        fs::write(&file, settings(folder.path())).unwrap();
+        let (home, module) = (path.to_str().unwrap(), module.to_str().unwrap());
+        let arguments = [
+            "dev",
+            "--home",
+            home,
+            "--listen",
+            "127.0.0.1:0",
+            "--http",
+            "127.0.0.1:0",
+            "--pkcs11-module",
+            module,
+        ];
+        let variables = [(variable, file.to_str().unwrap())];
+        let signer = Signer::start_with(&arguments, &variables, &format!("{home}.log"));
+        assert_eq!(signer.stop(), 0);
+        Self { folder, path }
+    }
+
     /// The folder.
     pub fn path(&self) -> &Path {
         &self.path

@@ -67,10 +67,16 @@ impl Signer {
 
     /// Starts any long-running subcommand that prints a ready line.
     pub fn start(arguments: &[&str], log: &str) -> Self {
+        Self::start_with(arguments, &[], log)
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_with(arguments: &[&str], variables: &[(&str, &str)], log: &str) -> Self {
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "TERM"])
             .arg(binary())
             .args(arguments)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(std::fs::File::create(log).unwrap())

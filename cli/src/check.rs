@@ -15,6 +15,7 @@ use std::{
 };
 
 use self::item::{Item, State};
+pub(crate) use self::system::SPARE_DESCRIPTORS;
 use crate::{
     args::At,
     failure::{Class, Failure, OrFail},

@@ -27,6 +27,7 @@ use tokio::process::Command;
 use tracing::{info, warn};
 
 use crate::{
+    check::SPARE_DESCRIPTORS,
     dev::home::Home as DevHome,
     failure::{Class, Failure, OrFail},
     files, front,
@@ -47,13 +48,28 @@ pub(crate) struct Launch {
     pub(crate) on_ready: Box<dyn FnMut(Bound)>,
 }
 
+/// As far as it goes; where that is not far enough, connections are refused before their limit.
+fn raise_open_files(loaded: &Loaded) -> u64 {
+    let open_files = process::raise_open_files();
+    let connections = u64::try_from(loaded.settings.server.max_connections).unwrap_or(u64::MAX);
+    let needed = connections.saturating_add(SPARE_DESCRIPTORS);
+    if open_files < needed {
+        warn!(
+            open_files,
+            needed,
+            "too few open files for server.max_connections: raise the hard limit (LimitNOFILE=), or lower it"
+        );
+    }
+    open_files
+}
+
 /// Runs until a signal ends it.
 pub(crate) fn run(launch: Launch) -> Result<ExitCode, Failure> {
     process::keep_descriptors_private().or_fail(Class::Internal)?;
     process::harden().or_fail(Class::Internal)?;
     let loaded = settings::load(&launch.config, &flags(launch.listen, launch.http))?;
     telemetry::init(&loaded.settings.log).or_fail(Class::Usage)?;
-    let open_files = process::raise_open_files();
+    let open_files = raise_open_files(&loaded);
 
     if let Some(socket) = &loaded.settings.gate.socket {
         info!(open_files, "limits");

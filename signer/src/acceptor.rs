@@ -59,6 +59,8 @@ pub struct AcceptorLimits {
     pub handshake_timeout: Duration,
     /// From the finished handshake to the first request whose caller is authenticated.
     pub authentication_timeout: Duration,
+    /// How long a peer may take none of the answers that wait for it.
+    pub answer_timeout: Duration,
 }
 
 /// The TLS settings that handshakes use, over parts that can be replaced at any time.
@@ -89,6 +91,7 @@ pub fn accept(
         tls,
         timeout: limits.handshake_timeout,
         patience: limits.authentication_timeout,
+        answers: limits.answer_timeout,
         connections: Arc::new(Semaphore::new(limits.connections)),
         handshakes: Arc::new(Semaphore::new(limits.handshakes.max(1))),
         sessions: sender,
@@ -104,6 +107,7 @@ struct Acceptor {
     tls: ServerTls,
     timeout: Duration,
     patience: Duration,
+    answers: Duration,
     connections: Arc<Semaphore>,
     handshakes: Arc<Semaphore>,
     sessions: mpsc::Sender<std::io::Result<ServerIo>>,
@@ -183,7 +187,8 @@ impl Acceptor {
             _ => {}
         }
         let session = self.greet(stream).await.map_err(Failure::of)?;
-        let patience = Patience::of(self.patience, self.metrics.strangers().clone());
+        let (strangers, stalls) = (self.metrics.strangers(), self.metrics.stalls());
+        let patience = Patience::of(self.patience, self.answers, strangers.clone(), stalls.clone());
         let io = ServerIo::new(session, address, place, patience);
         // Nobody takes sessions any more once the server has stopped.
         let _stopped = self.sessions.send(Ok(io)).await;

@@ -26,10 +26,11 @@ use tracing::info;
 
 use crate::acceptor::{self, AcceptorLimits, ServerTls};
 use crate::authn::Authenticators;
+use crate::ca::Gate;
 use crate::catalog::{CatalogConfig, SharedCatalog};
 use crate::config::{ServerConfig, SignerConfig};
 use crate::metrics::Metrics;
-use crate::service::{Admission, AdmissionLimits};
+use crate::service::{Admission, AdmissionLimits, IdentityRate};
 use crate::serving::{self, ServingUpkeep};
 
 pub use error::{BuildError, RunError};
@@ -147,6 +148,11 @@ impl App {
             &registry,
         );
         parts::first_word(&client, gate_first).await;
+        let gate = Gate::new(client.clone(), metrics.clone());
+        let rate = config
+            .server
+            .identity_rate
+            .map(|rate| IdentityRate::new(rate, gate, Arc::clone(&clock), metrics.clone()));
         let service = parts::certificate_service(&config, &catalog, &policies, client, &clock, &metrics);
         let admission = Admission::new(
             Arc::clone(&authenticators),
@@ -154,10 +160,14 @@ impl App {
                 message_bytes: config.server.max_message_bytes,
                 csr_bytes: config.server.max_csr_bytes,
                 buffered_bytes: config.server.max_buffered_bytes,
+                // What is let in finds room in the next queue.
+                in_work: config.server.max_in_work.min(config.policy_host.queue),
                 request_timeout: config.server.request_timeout.get(),
             },
+            rate,
             metrics.clone(),
         );
+        metrics.watch_load(&registry, admission.clone());
         let signing = service.signing(&config.server, Arc::clone(&clock));
         let server = grpc::Server::new(service, signing, admission, &config.server, readiness.clone())?;
         let reloader = Reloader::new(reload::Parts {
@@ -236,6 +246,7 @@ impl App {
             handshakes: parts::handshakes(),
             handshake_timeout: self.settings.handshake_timeout.get(),
             authentication_timeout: self.settings.authentication_timeout.get(),
+            answer_timeout: self.settings.request_timeout.get(),
         };
         let watcher = drain.watcher();
         let incoming = acceptor::accept(self.listener, self.tls, limits, self.metrics, watcher.token());

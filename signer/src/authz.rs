@@ -32,6 +32,7 @@ use crate::metrics::{Metrics, Stage};
 use crate::service::CertificateOrder;
 
 use evidence::EvidenceBuilder;
+pub(crate) use evidence::unread_evidence;
 pub use grant::Grant;
 pub(crate) use grant::GrantParts;
 pub(crate) use node::NodeAuthorizer;

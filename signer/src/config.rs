@@ -56,6 +56,8 @@ pub struct ServerConfig {
     pub request_timeout: HumanDuration,
     /// Open connections, handshakes included.
     pub max_connections: usize,
+    /// Requests in work at a time; the others wait their turn.
+    pub max_in_work: usize,
     /// HTTP/2 streams open at once on one connection.
     pub max_streams_per_connection: u32,
     /// Largest message, in bytes.
@@ -72,6 +74,8 @@ pub struct ServerConfig {
     pub drain_timeout: HumanDuration,
     /// Calls with many requests.
     pub signing: SigningConfig,
+    /// What one identity may ask for; without it, as much as there is.
+    pub identity_rate: Option<IdentityRateConfig>,
     /// TLS.
     pub tls: TlsConfig,
 }
@@ -85,6 +89,7 @@ impl Default for ServerConfig {
             authentication_timeout: HumanDuration::from_secs(60),
             request_timeout: HumanDuration::from_secs(10),
             max_connections: 10_000,
+            max_in_work: 128,
             max_streams_per_connection: 1_000,
             max_message_bytes: 4 << 20,
             max_buffered_bytes: 64 << 20,
@@ -93,9 +98,20 @@ impl Default for ServerConfig {
             reflection: true,
             drain_timeout: HumanDuration::from_secs(10),
             signing: SigningConfig::default(),
+            identity_rate: None,
             tls: TlsConfig::default(),
         }
     }
+}
+
+/// `[server.identity_rate]`: a bucket for each identity.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityRateConfig {
+    /// What a bucket gains in a second.
+    pub certificates_per_second: f64,
+    /// What a full one holds.
+    pub burst: u32,
 }
 
 /// `[server.tls]`.
@@ -145,6 +161,18 @@ pub enum ConfigError {
         /// Bytes of one message.
         message: usize,
     },
+    /// A rate that no bucket can have.
+    #[error(
+        "server.identity_rate.certificates_per_second is {value}: set it to something from 0.01 to 1000000, or \
+         leave [server.identity_rate] out for no limit"
+    )]
+    Rate {
+        /// As it was written.
+        value: String,
+    },
+    /// A bucket that never holds a whole certificate.
+    #[error("server.identity_rate.burst is 0: set it to at least 1, or nobody ever gets a certificate")]
+    Burst,
     /// Too small for the requests of a single caller.
     #[error("server.{key} is below {min}: raise it, or leave it out for the default")]
     TooSmall {
@@ -180,6 +208,7 @@ impl ServerConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         let sizes = [
             ("max_connections", self.max_connections),
+            ("max_in_work", self.max_in_work),
             (
                 "max_streams_per_connection",
                 usize::try_from(self.max_streams_per_connection).unwrap_or(usize::MAX),
@@ -211,6 +240,24 @@ impl ServerConfig {
                 key: "max_buffered_bytes",
                 min: MIN_BUFFERED,
             });
+        }
+        self.identity_rate
+            .as_ref()
+            .map_or(Ok(()), IdentityRateConfig::validate)
+    }
+}
+
+impl IdentityRateConfig {
+    fn validate(&self) -> Result<(), ConfigError> {
+        let rate = self.certificates_per_second;
+        // Not a number is in no range.
+        if !(0.01..=1e6).contains(&rate) {
+            return Err(ConfigError::Rate {
+                value: rate.to_string(),
+            });
+        }
+        if self.burst == 0 {
+            return Err(ConfigError::Burst);
         }
         Ok(())
     }

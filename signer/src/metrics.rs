@@ -21,13 +21,15 @@ use sealwright_policy_wasm::PolicyHost;
 use sealwright_runtime::metrics::PlainCounter;
 use tokio::time::Instant;
 
+use crate::service::Admission;
 use expiry::Expiries;
 pub use expiry::IssuerExpiry;
 use first_expiry::FirstExpiry;
 use labels::{
-    CodeLabel, IssuerLabel, LatencyBuckets, ReasonLabel, ResultLabel, SignError, StageLabel, VerdictLabel,
+    CodeLabel, IssuerLabel, LatencyBuckets, ReasonLabel, RecordedLabel, ResultLabel, SignError, StageLabel,
+    VerdictLabel,
 };
-pub use labels::{HandshakeFailure, Refused, Stage};
+pub use labels::{HandshakeFailure, Overload, Refused, Stage};
 
 /// The front's metrics: a handle that is cheap to clone.
 #[derive(Clone, Debug)]
@@ -47,11 +49,14 @@ pub struct Metrics {
     refused: Family<ReasonLabel, Counter>,
     connections: Gauge,
     strangers: Counter,
+    stalls: Counter,
     buffered_bytes: Gauge,
     signing_calls: Gauge,
     clamped: Family<IssuerLabel, Counter>,
     unrecorded_denials: Counter,
     reloads: Family<ResultLabel, Counter>,
+    rate_refusals: Family<RecordedLabel, Counter>,
+    overloads: Family<ReasonLabel, Counter>,
 }
 
 impl Metrics {
@@ -72,11 +77,14 @@ impl Metrics {
             refused: Family::default(),
             connections: Gauge::default(),
             strangers: Counter::default(),
+            stalls: Counter::default(),
             buffered_bytes: Gauge::default(),
             signing_calls: Gauge::default(),
             clamped: Family::default(),
             unrecorded_denials: Counter::default(),
             reloads: Family::default(),
+            rate_refusals: Family::default(),
+            overloads: Family::default(),
         };
         metrics.register_istio(registry, Arc::clone(&clock));
         metrics.register_own(registry, clock);
@@ -87,6 +95,11 @@ impl Metrics {
     /// Shows how many decisions wait for a policy thread.
     pub fn watch_policy_queue(&self, registry: &sealwright_runtime::metrics::Metrics, host: PolicyHost) {
         registry.register(|r| r.register_collector(Box::new(queue::QueueCollector::new(host))));
+    }
+
+    /// Shows how many requests are in work, and how many wait for that.
+    pub fn watch_load(&self, registry: &sealwright_runtime::metrics::Metrics, admission: Admission) {
+        registry.register(|r| r.register_collector(Box::new(queue::LoadCollector::new(admission))));
     }
 
     /// A certificate request arrived.
@@ -160,6 +173,11 @@ impl Metrics {
         &self.strangers
     }
 
+    /// Counts connections that were closed because their peers took none of their answers.
+    pub fn stalls(&self) -> &Counter {
+        &self.stalls
+    }
+
     /// The gauge of request bytes held in memory.
     pub fn buffered_bytes(&self) -> &Gauge {
         &self.buffered_bytes
@@ -186,6 +204,20 @@ impl Metrics {
     pub fn reloaded(&self, ok: bool) {
         let result = if ok { "ok" } else { "error" };
         self.reloads.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// An identity was refused for asking too often; not every refusal is recorded.
+    pub fn rate_refused(&self, recorded: bool) {
+        let recorded = if recorded { "yes" } else { "no" };
+        self.rate_refusals
+            .get_or_create(&RecordedLabel { recorded })
+            .inc();
+    }
+
+    /// A request was refused because there were too many.
+    pub fn overloaded(&self, reason: Overload) {
+        let reason = reason.as_str();
+        self.overloads.get_or_create(&ReasonLabel { reason }).inc();
     }
 
     /// Sets when roots and chains end, for all issuers at once.

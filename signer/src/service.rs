@@ -7,15 +7,18 @@
 mod admission;
 mod budget;
 mod context;
+mod held;
 mod legacy;
 mod open;
 mod order;
+mod rate;
 mod response;
 mod sampler;
 mod signing;
 mod status;
 #[cfg(test)]
 mod testing;
+mod turnstile;
 
 use std::sync::Arc;
 
@@ -23,7 +26,7 @@ use sealwright_identity::SharedClock;
 use sealwright_proto::istio::istio_certificate_service_server::IstioCertificateService;
 use sealwright_proto::istio::{CsrRequest, CsrResponse, IstioCertificateRequest, IstioCertificateResponse};
 use tonic::{Request, Response, Status};
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::authz::Authorizer;
 use crate::ca::{CertificateAuthority, Gate, IssuedCertificate};
@@ -36,6 +39,7 @@ pub use admission::{Admission, AdmissionLimits, AdmittedService};
 pub use context::{Admitted, RequestContext, RequestId};
 pub use open::OpenService;
 pub use order::{CertificateOrder, OrderError};
+pub use rate::IdentityRate;
 pub use signing::SigningService;
 pub(crate) use status::chain;
 pub use status::{CallEnd, IMPERSONATION_REFUSED, NOT_AUTHENTICATED_NOW, RequestError, UNAUTHENTICATED};
@@ -121,7 +125,12 @@ impl Steps {
         if let Some(kind) = failure.sign_error() {
             self.metrics.sign_failed(kind);
         }
-        if failure.is_internal() {
+        if let Some(kind) = failure.overload() {
+            self.metrics.overloaded(kind);
+        }
+        if failure.is_overload() {
+            debug!(error = chain(&failure), "a certificate request was refused");
+        } else if failure.is_internal() {
             error!(error = chain(&failure), "a certificate request failed");
         } else {
             info!(error = chain(&failure), "a certificate request was refused");

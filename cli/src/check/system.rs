@@ -12,7 +12,7 @@ use super::item::Item;
 use crate::{launch, settings::Loaded};
 
 /// Descriptors beside those of connections: files, the ledger, the token, sockets of our own.
-const SPARE_DESCRIPTORS: u64 = 256;
+pub(crate) const SPARE_DESCRIPTORS: u64 = 256;
 
 /// 2026-01-01: a clock before it was never set.
 const YOUNGEST: i64 = 1_767_225_600;

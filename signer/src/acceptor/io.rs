@@ -1,7 +1,8 @@
 //! One finished TLS session with what is known of its peer.
 //!
 //! A session on which nobody is authenticated in time ends itself: reads, writes and the shutdown
-//! fail from then on, so that neither silence nor a peer that stops reading can hold its place.
+//! fail from then on, so that neither silence nor a peer that stops reading can hold its place. So
+//! does one whose peer takes none of the answers that wait for it: what they hold is given back.
 
 use std::future::Future;
 use std::io;
@@ -15,7 +16,7 @@ use pin_project_lite::pin_project;
 use prometheus_client::metrics::counter::Counter;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
@@ -39,7 +40,25 @@ pin_project! {
         session: TlsStream<TcpStream>,
         peer: ConnectedPeer,
         patience: Patience,
+        written: Written,
         _place: Place,
+    }
+}
+
+/// What went into the session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Written {
+    /// Writes that took something.
+    times: u64,
+    /// The last one found the session full.
+    full: bool,
+}
+
+impl Written {
+    fn note<T>(&mut self, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        self.full = outcome.is_pending();
+        self.times = self.times.wrapping_add(u64::from(outcome.is_ready()));
+        outcome
     }
 }
 
@@ -64,50 +83,115 @@ impl ServerIo {
                 standing: Arc::default(),
             },
             patience,
+            written: Written::default(),
             _place: place,
         }
     }
 
-    /// The session, unless its peer has been a stranger for too long.
-    fn session(
+    /// The session to read from, unless the patience with its peer is over. A connection is always
+    /// being read from, so it is woken here.
+    fn readable(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> io::Result<Pin<&mut TlsStream<TcpStream>>> {
         let this = self.project();
-        if !this.peer.standing.is_known() && this.patience.is_over(context) {
-            return Err(io::Error::new(
-                io::ErrorKind::TimedOut,
-                "nobody was authenticated on this connection in time",
-            ));
-        }
+        this.patience.look(context, &this.peer.standing, *this.written)?;
         Ok(this.session)
+    }
+
+    /// The session to write to, under the same condition.
+    fn writable(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> io::Result<(Pin<&mut TlsStream<TcpStream>>, &mut Written)> {
+        let this = self.project();
+        if !this.peer.standing.is_known() {
+            this.patience.look(context, &this.peer.standing, *this.written)?;
+        }
+        this.patience.check()?;
+        Ok((this.session, this.written))
     }
 }
 
-/// How long a connection may stay on which nobody is authenticated.
+/// How long a connection may stay on which nobody is authenticated, and then, how long its peer may
+/// take nothing of what is sent to it.
 #[derive(Debug)]
 pub(super) struct Patience {
-    left: Pin<Box<Sleep>>,
-    over: bool,
-    count: Counter,
+    timer: Pin<Box<Sleep>>,
+    answers: Duration,
+    strangers: Counter,
+    stalls: Counter,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Phase {
+    Stranger,
+    /// With what was known at the last look.
+    Known(Progress),
+    Over(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Progress {
+    waits: bool,
+    sent: usize,
+    writes: u64,
 }
 
 impl Patience {
-    pub(super) fn of(time: Duration, count: Counter) -> Self {
+    pub(super) fn of(stranger: Duration, answers: Duration, strangers: Counter, stalls: Counter) -> Self {
         Self {
-            left: Box::pin(sleep(time)),
-            over: false,
-            count,
+            timer: Box::pin(sleep(stranger)),
+            answers,
+            strangers,
+            stalls,
+            phase: Phase::Stranger,
         }
     }
 
     /// Wakes the connection's task when it ends.
-    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
-        if !self.over && self.left.as_mut().poll(context).is_ready() {
-            self.over = true;
-            self.count.inc();
+    fn look(&mut self, context: &mut Context<'_>, standing: &Standing, written: Written) -> io::Result<()> {
+        if matches!(self.phase, Phase::Stranger) && standing.is_known() {
+            self.phase = Phase::Known(Progress::of(standing, written));
+            self.timer.as_mut().reset(Instant::now() + self.answers);
         }
-        self.over
+        while !matches!(self.phase, Phase::Over(_)) && self.timer.as_mut().poll(context).is_ready() {
+            let now = Progress::of(standing, written);
+            self.phase = match self.phase {
+                Phase::Stranger => {
+                    self.strangers.inc();
+                    Phase::Over("nobody was authenticated on this connection in time")
+                }
+                Phase::Known(before) if before.waits && before == now => {
+                    self.stalls.inc();
+                    Phase::Over("the peer takes none of its answers")
+                }
+                Phase::Known(_) | Phase::Over(_) => {
+                    self.timer.as_mut().reset(Instant::now() + self.answers);
+                    Phase::Known(now)
+                }
+            };
+        }
+        self.check()
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.phase {
+            Phase::Over(reason) => Err(io::Error::new(io::ErrorKind::TimedOut, reason)),
+            Phase::Stranger | Phase::Known(_) => Ok(()),
+        }
+    }
+}
+
+impl Progress {
+    fn of(standing: &Standing, written: Written) -> Self {
+        let (unsent, sent) = standing.answers();
+        Self {
+            waits: unsent > 0 || written.full,
+            sent,
+            writes: if unsent > 0 { 0 } else { written.times },
+        }
     }
 }
 
@@ -125,21 +209,25 @@ impl AsyncRead for ServerIo {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.session(context)?.poll_read(context, buffer)
+        self.readable(context)?.poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for ServerIo {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.session(context)?.poll_write(context, bytes)
+        let (session, written) = self.writable(context)?;
+        written.note(session.poll_write(context, bytes))
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.session(context)?.poll_flush(context)
+        let (session, written) = self.writable(context)?;
+        let flushed = session.poll_flush(context);
+        written.full = flushed.is_pending();
+        flushed
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.session(context)?.poll_shutdown(context)
+        self.writable(context)?.0.poll_shutdown(context)
     }
 
     fn poll_write_vectored(
@@ -147,7 +235,8 @@ impl AsyncWrite for ServerIo {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.session(context)?.poll_write_vectored(context, slices)
+        let (session, written) = self.writable(context)?;
+        written.note(session.poll_write_vectored(context, slices))
     }
 
     fn is_write_vectored(&self) -> bool {

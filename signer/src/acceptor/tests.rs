@@ -38,6 +38,7 @@ fn limits(connections: usize, handshake_timeout: Duration) -> AcceptorLimits {
         handshakes: 1,
         handshake_timeout,
         authentication_timeout: PATIENT,
+        answer_timeout: PATIENT,
     }
 }
 
@@ -232,10 +233,71 @@ async fn a_connection_with_an_authenticated_caller_stays() {
     let mut server = server_with(MinVersion::Tls12, limits).await;
     let mut client = server.connect(ALL, None).await.unwrap();
     let mut io = server.incoming.next().await.unwrap().unwrap();
-    io.connect_info().standing.vouch();
+    io.connect_info().standing.vouch(1);
     let mut byte = [0];
     let (read, written) = tokio::join!(io.read(&mut byte), client.write_all(b"x"));
     assert_eq!(read.unwrap(), 1);
     written.unwrap();
     assert!(server.count("sealwright_connections_unauthenticated_total 0"));
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_none_of_its_answers_is_closed() {
+    let limits = AcceptorLimits {
+        answer_timeout: Duration::from_millis(20),
+        ..limits(4, PATIENT)
+    };
+    let mut server = server_with(MinVersion::Tls12, limits).await;
+    let _client = server.connect(ALL, None).await.unwrap();
+    let mut io = server.incoming.next().await.unwrap().unwrap();
+    let standing = io.connect_info().standing;
+    standing.vouch(1);
+    let _unsent = standing.answer();
+    let error = io.read(&mut [0]).await.unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    io.write_all(b"late").await.unwrap_err();
+    assert!(server.count("sealwright_connections_stalled_total 1"));
+}
+
+#[tokio::test]
+async fn a_peer_that_reads_nothing_is_closed_when_no_more_fits() {
+    let limits = AcceptorLimits {
+        answer_timeout: Duration::from_millis(50),
+        ..limits(4, PATIENT)
+    };
+    let mut server = server_with(MinVersion::Tls12, limits).await;
+    let _client = server.connect(ALL, None).await.unwrap();
+    let io = server.incoming.next().await.unwrap().unwrap();
+    io.connect_info().standing.vouch(1);
+    let (mut reader, mut writer) = tokio::io::split(io);
+    let writing = async { while writer.write_all(&[0; 65536]).await.is_ok() {} };
+    let (read, ()) = tokio::join!(async { reader.read(&mut [0]).await.unwrap_err() }, writing);
+    assert_eq!(read.kind(), std::io::ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_its_answers_slowly_stays() {
+    let limits = AcceptorLimits {
+        answer_timeout: Duration::from_millis(600),
+        ..limits(4, PATIENT)
+    };
+    let mut server = server_with(MinVersion::Tls12, limits).await;
+    let mut client = server.connect(ALL, None).await.unwrap();
+    let mut io = server.incoming.next().await.unwrap().unwrap();
+    let standing = io.connect_info().standing;
+    standing.vouch(1);
+    let slowly = async {
+        // One is always waiting, and each is taken before the next look.
+        let mut waiting = standing.answer();
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            waiting = standing.answer();
+        }
+        drop(waiting);
+        client.write_all(b"x").await.unwrap();
+    };
+    let mut byte = [0];
+    let (read, ()) = tokio::join!(io.read(&mut byte), slowly);
+    assert_eq!(read.unwrap(), 1);
+    assert!(server.count("sealwright_connections_stalled_total 0"));
 }

@@ -8,7 +8,7 @@ use sealwright_proto::gate as pb;
 use serde::Serialize;
 
 use crate::authn::Caller;
-use crate::service::CertificateOrder;
+use crate::service::{CertificateOrder, RequestContext};
 
 /// What is known before anything was decided.
 pub(super) struct EvidenceBuilder<'a> {
@@ -51,6 +51,22 @@ impl EvidenceBuilder<'_> {
             request: Some(request(self.order)),
             decision: Some(decision),
         }
+    }
+}
+
+/// The evidence of a request that was refused for its caller alone, before its message was read.
+pub(crate) fn unread_evidence(of: &Caller, context: &RequestContext, now: Timestamp) -> pb::Evidence {
+    pb::Evidence {
+        caller: Some(caller(of)),
+        request: Some(pb::RequestFacts {
+            request_id: context.id.to_string(),
+            method: context.method.to_owned(),
+            ..pb::RequestFacts::default()
+        }),
+        decision: Some(pb::Decision {
+            decided_at_micros: now.micros(),
+            ..pb::Decision::default()
+        }),
     }
 }
 

@@ -6,6 +6,7 @@ state = "front"
 handshake_timeout = "10s"
 request_timeout = "10s"
 max_connections = 10000
+max_in_work = 128
 max_streams_per_connection = 1000
 max_message_bytes = 4194304
 max_buffered_bytes = 67108864
@@ -43,6 +44,7 @@ fn what_could_not_work_is_refused_by_its_key() {
     let with = |text: &str| toml::from_str::<ServerConfig>(text).unwrap().validate();
     for key in [
         "max_connections",
+        "max_in_work",
         "max_streams_per_connection",
         "max_message_bytes",
         "max_buffered_bytes",
@@ -65,6 +67,22 @@ fn what_could_not_work_is_refused_by_its_key() {
         with("max_message_bytes = 4294967295"),
         Err(ConfigError::TooLarge { .. })
     ));
+    let rate = |text: &str| with(&format!("[identity_rate]\n{text}"));
+    rate("certificates_per_second = 5\nburst = 20").unwrap();
+    rate("certificates_per_second = 0.5\nburst = 1").unwrap();
+    assert_eq!(
+        rate("certificates_per_second = 1\nburst = 0"),
+        Err(ConfigError::Burst)
+    );
+    for value in ["0.0", "-1.0", "0.001", "nan", "inf", "1e7"] {
+        let error = rate(&format!("certificates_per_second = {value}\nburst = 1")).unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.contains("server.identity_rate.certificates_per_second"),
+            "{text}"
+        );
+    }
+    toml::from_str::<ServerConfig>("[identity_rate]\ncertificates_per_second = 5.0").unwrap_err();
     let host: PolicyHostConfig = toml::from_str("threads = 2\nepoch_deadline = \"1s\"").unwrap();
     host.validate().unwrap();
 }

@@ -87,6 +87,24 @@ impl Refused {
     }
 }
 
+/// Why a request found no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Overload {
+    /// Too many bytes are held, by all or by its connection.
+    Bytes,
+    /// Too many wait, or it would wait too long.
+    Queue,
+}
+
+impl Overload {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Bytes => "bytes",
+            Self::Queue => "queue",
+        }
+    }
+}
+
 /// Label `error` of `citadel_server_csr_sign_err_count`, in Istio's words.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct SignError {
@@ -123,6 +141,11 @@ pub(super) struct IssuerLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct ResultLabel {
     pub(super) result: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RecordedLabel {
+    pub(super) recorded: &'static str,
 }
 
 #[derive(Clone, Copy, Debug)]

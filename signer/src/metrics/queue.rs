@@ -1,4 +1,4 @@
-//! The queue of the policy host, counted when the page is read.
+//! The queues of the policy host and before the work, counted when the page is read.
 
 use std::fmt::Error;
 
@@ -7,6 +7,8 @@ use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
 use sealwright_policy_wasm::PolicyHost;
+
+use crate::service::Admission;
 
 #[derive(Debug)]
 pub(super) struct QueueCollector(PolicyHost);
@@ -27,5 +29,37 @@ impl Collector for QueueCollector {
             MetricType::Gauge,
         )?;
         ConstGauge::new(waiting).encode(metric)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct LoadCollector(Admission);
+
+impl LoadCollector {
+    pub(super) fn new(admission: Admission) -> Self {
+        Self(admission)
+    }
+}
+
+impl Collector for LoadCollector {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), Error> {
+        let (working, waiting) = self.0.load();
+        for (name, help, number) in [
+            (
+                "sealwright_requests_in_work",
+                "Certificate requests in work",
+                working,
+            ),
+            (
+                "sealwright_requests_waiting",
+                "Certificate requests that wait for their turn",
+                waiting,
+            ),
+        ] {
+            let number = i64::try_from(number).unwrap_or(i64::MAX);
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(number).encode(metric)?;
+        }
+        Ok(())
     }
 }

@@ -8,7 +8,10 @@ use sealwright_identity::SharedClock;
 use super::Metrics;
 use super::expiry::ExpiryCollector;
 use super::first_expiry::FirstExpiryCollector;
-use super::labels::{HandshakeFailure, ReasonLabel, Refused, ResultLabel, SignError, Stage, StageLabel};
+use super::labels::{
+    HandshakeFailure, Overload, ReasonLabel, RecordedLabel, Refused, ResultLabel, SignError, Stage,
+    StageLabel,
+};
 
 impl Metrics {
     pub(super) fn register_istio(&self, registry: &mut Registry, clock: SharedClock) {
@@ -86,6 +89,11 @@ impl Metrics {
             self.strangers.clone(),
         );
         registry.register(
+            "sealwright_connections_stalled",
+            "Connections closed because their peers took none of the answers that waited for them",
+            self.stalls.clone(),
+        );
+        registry.register(
             "sealwright_buffered_bytes",
             "Bytes of requests held in memory, as counted against their bound",
             self.buffered_bytes.clone(),
@@ -109,6 +117,16 @@ impl Metrics {
             "sealwright_reloads",
             "Reloads of issuers and trust",
             self.reloads.clone(),
+        );
+        registry.register(
+            "sealwright_rate_refusals",
+            "Requests refused because their identity asked too often, and whether the ledger has this one",
+            self.rate_refusals.clone(),
+        );
+        registry.register(
+            "sealwright_overload_refusals",
+            "Requests refused because there were too many",
+            self.overloads.clone(),
         );
     }
 
@@ -134,6 +152,14 @@ impl Metrics {
             drop(self.refused.get_or_create(&ReasonLabel {
                 reason: reason.as_str(),
             }));
+        }
+        for reason in [Overload::Bytes, Overload::Queue] {
+            drop(self.overloads.get_or_create(&ReasonLabel {
+                reason: reason.as_str(),
+            }));
+        }
+        for recorded in ["yes", "no"] {
+            drop(self.rate_refusals.get_or_create(&RecordedLabel { recorded }));
         }
         for result in ["ok", "error"] {
             drop(self.reloads.get_or_create(&ResultLabel { result }));

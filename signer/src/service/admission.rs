@@ -1,16 +1,18 @@
 //! What happens to a request before tonic's generated server sees it.
 //!
-//! In this order, each step cheaper than the next would be to undo: a place in the budget of
-//! buffered bytes, the credentials in the headers, the five octets that head the message, its
-//! bytes. A stranger's body is never read, and a message that is too large is refused by what its
+//! In this order, each step cheaper than the next would be to undo: a look at the queue, a place in
+//! the budget of buffered bytes, the credentials in the headers, the identity's rate, the five octets
+//! that head the message, its bytes, and its turn among those in work. What it holds in memory is
+//! its own until its answer has been sent. A stranger's body is never read, and a message that is too large is refused by what its
 //! header says. (tonic's own decoder would call that OUT_OF_RANGE, after authentication by none.)
 //!
 //! Until the credentials were good, whatever goes wrong is a stranger's doing: it is counted, and
-//! only samples of it are logged.
+//! only samples of it are logged. So it is with what is refused because it is too much.
 
 mod message;
 
 use std::convert::Infallible;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -28,12 +30,15 @@ use tracing::{Instrument, Span, field, info, info_span};
 
 pub(super) use self::message::Sizes;
 
-use super::budget::{Budget, Charge};
+use super::budget::{BASE_CHARGE, Budget, Charge};
 use super::context::{Admitted, RequestContext, RequestId};
+use super::held::Held;
+use super::rate::IdentityRate;
 use super::sampler::Sampler;
 use super::signing::Inbox;
 use super::status::{RequestError, chain, code_name};
-use crate::acceptor::ConnectedPeer;
+use super::turnstile::{Full, Lane, Place, Turnstile, TurnstileLimits};
+use crate::acceptor::{ConnectedPeer, Standing};
 use crate::authn::{Authenticators, Caller, Peer};
 use crate::metrics::{Metrics, Stage};
 
@@ -58,8 +63,22 @@ pub struct AdmissionLimits {
     pub csr_bytes: usize,
     /// All messages together, in bytes.
     pub buffered_bytes: usize,
+    /// Requests in work.
+    pub in_work: usize,
     /// From the headers to the answer.
     pub request_timeout: Duration,
+}
+
+impl AdmissionLimits {
+    /// The queue takes at most half of the bytes, so that there are some for messages, and at most
+    /// half of a request's time, so that there is some for its work.
+    fn turnstile(&self) -> TurnstileLimits {
+        TurnstileLimits {
+            places: self.in_work,
+            room: (self.buffered_bytes / BASE_CHARGE / 2).max(1),
+            patience: self.request_timeout / 2,
+        }
+    }
 }
 
 /// Shared by every service that needs a caller.
@@ -73,6 +92,10 @@ struct Shared {
     budget: Budget,
     /// Of those whose credentials are being judged.
     strangers: Budget,
+    turnstile: Turnstile,
+    rate: Option<Arc<IdentityRate>>,
+    /// Of callers' names in the queue.
+    seed: RandomState,
     refusals: Sampler,
     metrics: Metrics,
 }
@@ -103,12 +126,34 @@ pub(crate) struct Opened {
     /// Of the call itself.
     pub(super) context: RequestContext,
     pub(super) inbox: Inbox,
+    lane: Lane,
+    turnstile: Turnstile,
+    rate: Option<Arc<IdentityRate>>,
     _place: OwnedSemaphorePermit,
 }
 
+impl Opened {
+    /// The turn of one request of the call: its identity's rate, and its place among those in work.
+    pub(super) async fn turn(
+        &self,
+        caller: &Caller,
+        context: &RequestContext,
+    ) -> Result<Place, RequestError> {
+        if let Some(rate) = &self.rate {
+            rate.take(caller, context).await?;
+        }
+        Ok(self.turnstile.enter(self.lane).await?)
+    }
+}
+
 impl Admission {
-    /// The layer over these authenticators.
-    pub fn new(authenticators: Arc<Authenticators>, limits: AdmissionLimits, metrics: Metrics) -> Self {
+    /// The layer over these authenticators, with a rate for each identity or none.
+    pub fn new(
+        authenticators: Arc<Authenticators>,
+        limits: AdmissionLimits,
+        rate: Option<IdentityRate>,
+        metrics: Metrics,
+    ) -> Self {
         Self(Arc::new(Shared {
             authenticators,
             limits,
@@ -117,9 +162,17 @@ impl Admission {
                 limits.buffered_bytes / STRANGERS_SHARE,
                 metrics.buffered_bytes().clone(),
             ),
+            turnstile: Turnstile::new(limits.turnstile()),
+            rate: rate.map(Arc::new),
+            seed: RandomState::new(),
             refusals: Sampler::new(LOGGED_REFUSALS_PER_SECOND),
             metrics,
         }))
+    }
+
+    /// Requests in work, and requests that wait for their turn.
+    pub fn load(&self) -> (usize, usize) {
+        self.0.turnstile.load()
     }
 
     /// Puts a service behind the layer.
@@ -171,9 +224,13 @@ impl Shared {
     where
         S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
     {
+        let method = method(request.uri().path());
+        if let Err(full) = self.look(&request) {
+            return self.turn_away(&full.into(), method);
+        }
         let context = RequestContext {
             id: RequestId::random(),
-            method: method(request.uri().path()),
+            method,
             deadline: Instant::now() + self.limits.request_timeout,
             claimed_cluster: claimed_cluster(request.headers()),
         };
@@ -187,7 +244,6 @@ impl Shared {
             serial = field::Empty,
         );
         let id = context.id.clone();
-        let method = context.method;
         let mut known = false;
         let single = matches!(form, Form::Single);
         let work = async {
@@ -224,16 +280,24 @@ impl Shared {
         let deadline = context.deadline;
         let work = async {
             let (head, body) = request.into_parts();
-            // The charge is held until the answer is made.
-            let (caller, mut charge) = self.identify(&head, known).await?;
+            let (caller, lane, mut charge) = self.identify(&head, known).await?;
+            if let Some(rate) = &self.rate {
+                rate.take(&caller, &context).await?;
+            }
             let message = {
                 let _time = self.metrics.time(Stage::Body);
                 message::read(body, self.sizes(), &mut charge).await?
             };
+            // Not before the message is whole: who sends slowly must not keep others from working.
+            let place = self.turnstile.enter(lane).await?;
             let mut request = Request::from_parts(head, message);
             request.extensions_mut().insert(Admitted::new(caller, context));
             // Nothing here fails: the generated server answers errors too.
-            Ok(inner.call(request).await.unwrap_or_else(|never| match never {}))
+            let response = inner.call(request).await.unwrap_or_else(|never| match never {});
+            drop(place);
+            // Who does not take its answer keeps its share of the memory, and loses its connection.
+            let unsent = charge.holder().answer();
+            Ok(response.map(|body| Held::body(body, (charge, unsent))))
         };
         timeout_at(deadline, work)
             .await
@@ -256,7 +320,7 @@ impl Shared {
         let work = async {
             let (mut head, body) = request.into_parts();
             // An open call holds a place of its own, and a charge for each of its messages.
-            let (caller, _charge) = self.identify(&head, known).await?;
+            let (caller, lane, _charge) = self.identify(&head, known).await?;
             let place = places
                 .try_acquire_owned()
                 .map_err(|_full| RequestError::Overloaded)?;
@@ -264,7 +328,8 @@ impl Shared {
                 .extensions
                 .get::<ConnectedPeer>()
                 .ok_or(RequestError::NotAdmitted)?;
-            let inbox = Inbox::new(self.sizes(), self.budget.clone());
+            let holder = Arc::clone(&connected.standing);
+            let inbox = Inbox::new(self.sizes(), self.budget.clone(), holder);
             let body = Body::new(inbox.meter(body));
             let opened = Opened {
                 authenticators: Arc::clone(&self.authenticators),
@@ -272,6 +337,9 @@ impl Shared {
                 caller: Arc::new(caller),
                 context,
                 inbox,
+                lane,
+                turnstile: self.turnstile.clone(),
+                rate: self.rate.clone(),
                 _place: place,
             };
             head.extensions.insert(Arc::new(opened));
@@ -281,6 +349,25 @@ impl Shared {
         timeout_at(deadline, work)
             .await
             .unwrap_or(Err(RequestError::DeadlineExceeded))
+    }
+
+    /// Whether there is room in the queue, as far as that can be told before anything is spent.
+    fn look(&self, request: &Request<Body>) -> Result<(), Full> {
+        let peer = request.extensions().get::<ConnectedPeer>();
+        self.turnstile.look(peer.and_then(|peer| {
+            let connection = peer.standing.number();
+            let caller = peer.standing.caller()?;
+            Some(Lane { caller, connection })
+        }))
+    }
+
+    /// The answer to most requests when there are far too many: no span, no name, samples in the log.
+    fn turn_away(&self, error: &RequestError, method: &'static str) -> Response<Body> {
+        self.metrics.csr_received();
+        self.report(error, false);
+        let status = error.to_status(&RequestId::unnamed());
+        self.metrics.answered(method, code_name(status.code()));
+        status.into_http()
     }
 
     fn sizes(&self) -> Sizes {
@@ -294,7 +381,7 @@ impl Shared {
     ///
     /// On a connection that is nobody's yet the place is one of the strangers', until the caller
     /// is known: however many wait for their credentials to be judged, the known are served.
-    async fn identify(&self, head: &Parts, known: &mut bool) -> Result<(Caller, Charge), RequestError> {
+    async fn identify(&self, head: &Parts, known: &mut bool) -> Result<(Caller, Lane, Charge), RequestError> {
         let _time = self.metrics.time(Stage::Authenticate);
         // Without a connection there is no peer: the layer was mounted on another transport.
         let ConnectedPeer { peer, standing } = head
@@ -304,7 +391,7 @@ impl Shared {
         Span::current().record("peer", field::display(peer.addr));
         let stranger = !standing.is_known();
         let budget = if stranger { &self.strangers } else { &self.budget };
-        let mut charge = budget.open().ok_or(RequestError::Overloaded)?;
+        let mut charge = budget.open(standing).ok_or(RequestError::Overloaded)?;
         let caller = self
             .authenticators
             .authenticate(&head.headers, peer)
@@ -314,18 +401,37 @@ impl Shared {
         if let Some(identity) = caller.identities().first() {
             Span::current().record("caller", field::display(identity));
         }
+        let lane = self.lane(&caller, standing);
+        standing.vouch(lane.caller);
         if stranger {
-            standing.vouch();
-            charge = self.budget.open().ok_or(RequestError::Overloaded)?;
+            // Given back first: a connection's share is of both.
+            drop(charge);
+            charge = self.budget.open(standing).ok_or(RequestError::Overloaded)?;
         }
-        Ok((caller, charge))
+        Ok((caller, lane, charge))
+    }
+
+    /// Whose turn it is: each identity's, and where the token names a pod, each pod's. The replicas
+    /// of a workload are one identity, and not greedy for being many.
+    fn lane(&self, caller: &Caller, standing: &Standing) -> Lane {
+        let identity = caller.identities().first();
+        let pod = caller.kubernetes().and_then(|facts| facts.pod.as_ref());
+        Lane {
+            caller: self
+                .seed
+                .hash_one((identity, pod.and_then(|pod| pod.uid.as_deref()))),
+            connection: standing.number(),
+        }
     }
 
     fn report(&self, error: &RequestError, known: bool) {
         if let RequestError::Unauthenticated(_) = error {
             self.metrics.authentication_failed();
         }
-        if known {
+        if let Some(kind) = error.overload() {
+            self.metrics.overloaded(kind);
+        }
+        if known && !error.is_overload() {
             if let Some(kind) = error.sign_error() {
                 self.metrics.sign_failed(kind);
             }
@@ -335,8 +441,14 @@ impl Shared {
                 RequestError::Unauthenticated(failure) => failure.reasons(),
                 error => chain(error),
             };
-            info!(reasons, left_out, "a stranger's request was refused");
+            info!(reasons, left_out, "a request was refused");
         }
+    }
+}
+
+impl From<Full> for RequestError {
+    fn from(Full { retry_after }: Full) -> Self {
+        Self::QueueFull { retry_after }
     }
 }
 

@@ -20,6 +20,11 @@ impl RequestId {
         Self(hex::encode(bytes).into())
     }
 
+    /// Of a request that is refused without a name.
+    pub(super) fn unnamed() -> Self {
+        Self("".into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

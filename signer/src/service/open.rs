@@ -4,20 +4,16 @@
 //! are all that an honest client has; one more is refused, before anything is kept for it.
 
 use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use futures::future::BoxFuture;
 use http::{Request, Response};
-use http_body::{Frame, SizeHint};
-use pin_project_lite::pin_project;
-use tokio::sync::OwnedSemaphorePermit;
 use tonic::Status;
 use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
+use super::held::Held;
 use crate::acceptor::ConnectedPeer;
 
 /// A gRPC service for everybody, a few calls at a time.
@@ -50,46 +46,7 @@ where
         let answer = self.0.call(request);
         Box::pin(async move {
             let response = answer.await?;
-            Ok(response.map(|body| {
-                Body::new(Held {
-                    body,
-                    place: Some(place),
-                })
-            }))
+            Ok(response.map(|body| Held::body(body, place)))
         })
-    }
-}
-
-pin_project! {
-    /// An answer that holds its place until it has been sent.
-    struct Held {
-        #[pin]
-        body: Body,
-        place: Option<OwnedSemaphorePermit>,
-    }
-}
-
-impl http_body::Body for Held {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        let this = self.project();
-        let frame = ready!(this.body.poll_frame(context));
-        if frame.is_none() {
-            this.place.take();
-        }
-        Poll::Ready(frame)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }

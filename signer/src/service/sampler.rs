@@ -38,7 +38,7 @@ impl Sampler {
         self.admit_at(Instant::now())
     }
 
-    fn admit_at(&self, now: Instant) -> Option<u64> {
+    pub(super) fn admit_at(&self, now: Instant) -> Option<u64> {
         let mut window = self.state.lock();
         if now.saturating_duration_since(window.start) >= WINDOW {
             window.start = now;

@@ -96,15 +96,25 @@ impl SigningService {
 
 impl Steps {
     /// One request of a call, on the way of every other, with its own time.
-    async fn sign(&self, message: SignRequest, caller: Arc<Caller>, context: RequestContext) -> Outcome {
+    async fn sign(
+        &self,
+        message: SignRequest,
+        opened: &Opened,
+        caller: Arc<Caller>,
+        context: RequestContext,
+    ) -> Outcome {
         let RequestContext {
             id, method, deadline, ..
         } = context.clone();
         let _total = self.metrics.time(Stage::Total);
         self.metrics.csr_received();
-        let mut request = Request::new(message);
-        request.extensions_mut().insert(Admitted::new(caller, context));
-        let outcome = timeout_at(deadline, self.issue(request))
+        let work = async {
+            let _place = opened.turn(&caller, &context).await?;
+            let mut request = Request::new(message);
+            request.extensions_mut().insert(Admitted::new(caller, context));
+            self.issue(request).await
+        };
+        let outcome = timeout_at(deadline, work)
             .await
             .unwrap_or(Err(RequestError::DeadlineExceeded));
         let answer: Result<Response<Certificate>, Status> = self.finish(Some(id), outcome);

@@ -16,9 +16,11 @@ use tonic_types::{ErrorDetails, StatusExt};
 
 use super::context::RequestId;
 use super::order::OrderError;
+use super::rate::RATE;
 use crate::authn::AuthenticationFailure;
 use crate::authz::AuthorizationError;
 use crate::ca::PrepareError;
+use crate::metrics::Overload;
 
 /// `google.rpc.ErrorInfo.domain`.
 const DOMAIN: &str = "sealwright";
@@ -60,6 +62,18 @@ pub enum RequestError {
     /// The requests in flight hold as many bytes as they may.
     #[error("too many requests are in flight")]
     Overloaded,
+    /// The queue is as long as it may be.
+    #[error("too many requests are waiting")]
+    QueueFull {
+        /// When there may be room.
+        retry_after: Duration,
+    },
+    /// The caller's identity has asked for more than it may.
+    #[error("this identity asks for more certificates than it may")]
+    RateLimited {
+        /// When it may have the next.
+        retry_after: Duration,
+    },
     /// The request's time is over.
     #[error("the request took longer than it may")]
     DeadlineExceeded,
@@ -118,6 +132,8 @@ impl RequestError {
             Self::MessageTooLarge { .. } => Status::resource_exhausted(self.to_string()),
             Self::MessageMalformed => Status::invalid_argument(self.to_string()),
             Self::Overloaded => overloaded(&self.to_string(), None),
+            Self::QueueFull { retry_after } => overloaded(&self.to_string(), Some(*retry_after)),
+            Self::RateLimited { retry_after } => rate_limited(&self.to_string(), *retry_after, id),
             Self::DeadlineExceeded => Status::deadline_exceeded(self.to_string()),
             Self::Order(error) => invalid(error.field(), &chain(error)),
             Self::Csr(error) => invalid("csr", &chain(error)),
@@ -142,6 +158,23 @@ impl RequestError {
             Self::Authorization(_) | Self::Prepare(_) => Some("CERT_GEN_ERROR"),
             _ => None,
         }
+    }
+
+    /// Which room was too small, as metrics call it.
+    pub fn overload(&self) -> Option<Overload> {
+        match self {
+            Self::Overloaded => Some(Overload::Bytes),
+            Self::QueueFull { .. } => Some(Overload::Queue),
+            _ => None,
+        }
+    }
+
+    /// Whether it was refused because it was too much: anybody can have that at any rate.
+    pub fn is_overload(&self) -> bool {
+        matches!(
+            self,
+            Self::Overloaded | Self::QueueFull { .. } | Self::RateLimited { .. }
+        )
     }
 
     /// Whether the fault is ours: worth an operator's look.
@@ -261,6 +294,14 @@ fn invalid(field: &str, reason: &str) -> Status {
 
 fn overloaded(text: &str, after: Option<Duration>) -> Status {
     let details = ErrorDetails::with_retry_info(Some(after.unwrap_or(RETRY_DELAY)));
+    Status::with_error_details(Code::ResourceExhausted, text, details)
+}
+
+/// Unlike an overload it is this caller's own doing: the reason says so to programs.
+fn rate_limited(text: &str, after: Duration, id: &RequestId) -> Status {
+    let mut details = ErrorDetails::with_retry_info(Some(after));
+    let info = HashMap::from([("request_id".to_owned(), id.to_string())]);
+    details.set_error_info(RATE, DOMAIN, info);
     Status::with_error_details(Code::ResourceExhausted, text, details)
 }
 

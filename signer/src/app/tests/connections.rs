@@ -41,7 +41,8 @@ async fn reflection_lists_what_is_served() {
         [
             "grpc.health.v1.Health",
             "grpc.reflection.v1.ServerReflection",
-            "istio.v1.auth.IstioCertificateService"
+            "istio.v1.auth.IstioCertificateService",
+            "sealwright.v1.SigningService"
         ]
     );
     front.stop().await;

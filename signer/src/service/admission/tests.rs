@@ -53,8 +53,10 @@ fn admission(buffered_bytes: usize) -> Admission {
             message_bytes: LIMIT,
             csr_bytes: LIMIT,
             buffered_bytes,
+            in_work: 16,
             request_timeout: Duration::from_secs(10),
         },
+        None,
         Metrics::register(&mut Registry::default(), clock),
     )
 }
@@ -143,10 +145,10 @@ async fn an_exhausted_budget_is_an_overload_before_anything_else() {
 #[tokio::test]
 async fn strangers_that_wait_keep_nobody_out_who_is_known() {
     let admission = admission(8 * BASE_CHARGE);
-    let waiting: Vec<_> = std::iter::from_fn(|| admission.0.strangers.open()).collect();
+    let waiting: Vec<_> = std::iter::from_fn(|| admission.0.strangers.open(&Arc::default())).collect();
     assert_eq!(waiting.len(), 8 / STRANGERS_SHARE);
     let known = peer();
-    known.standing.vouch();
+    known.standing.vouch(1);
     // Nobody vouches here, so who gets that far is told so.
     for (peer, code) in [(peer(), Code::ResourceExhausted), (known, Code::Unauthenticated)] {
         let mut request = Request::new(Body::empty());
@@ -200,7 +202,7 @@ impl tracing::Subscriber for Lines {
 
 fn charge(bytes: usize) -> Charge {
     Budget::new(bytes, prometheus_client::metrics::gauge::Gauge::default())
-        .open()
+        .open(&Arc::default())
         .unwrap()
 }
 

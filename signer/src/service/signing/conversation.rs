@@ -133,8 +133,8 @@ impl Conversation {
             return Ok(());
         }
         let span = self.span(&context, &caller);
-        let steps = Arc::clone(&self.steps);
-        let work = async move { ticket.answer(steps.sign(message, caller, context).await) };
+        let (steps, opened) = (Arc::clone(&self.steps), Arc::clone(&self.opened));
+        let work = async move { ticket.answer(steps.sign(message, &opened, caller, context).await) };
         self.running.spawn(work.instrument(span));
         Ok(())
     }

@@ -19,6 +19,7 @@ use tonic::body::Body;
 use super::super::admission::Sizes;
 use super::super::budget::{Budget, Charge};
 use super::super::status::RequestError;
+use crate::acceptor::Standing;
 
 const HEADER_BYTES: usize = 5;
 
@@ -28,6 +29,7 @@ pub(in crate::service) struct Inbox {
     state: Arc<Mutex<State>>,
     sizes: Sizes,
     budget: Budget,
+    holder: Arc<Standing>,
 }
 
 #[derive(Debug, Default)]
@@ -50,11 +52,12 @@ pub(in crate::service) struct Metered {
 }
 
 impl Inbox {
-    pub(in crate::service) fn new(sizes: Sizes, budget: Budget) -> Self {
+    pub(in crate::service) fn new(sizes: Sizes, budget: Budget, holder: Arc<Standing>) -> Self {
         Self {
             state: Arc::default(),
             sizes,
             budget,
+            holder,
         }
     }
 
@@ -122,7 +125,9 @@ impl Inbox {
     fn admit(&self, bytes: usize) -> Result<Charge, RequestError> {
         self.sizes.check(bytes)?;
         let whole = bytes.saturating_add(HEADER_BYTES);
-        self.budget.charge(whole).ok_or(RequestError::Overloaded)
+        self.budget
+            .charge(whole, &self.holder)
+            .ok_or(RequestError::Overloaded)
     }
 }
 

@@ -42,6 +42,22 @@ fn every_error_has_its_code() {
         ),
         (RequestError::MessageMalformed, true, Code::InvalidArgument, None),
         (RequestError::Overloaded, true, Code::ResourceExhausted, None),
+        (
+            RequestError::QueueFull {
+                retry_after: Duration::from_millis(100),
+            },
+            true,
+            Code::ResourceExhausted,
+            None,
+        ),
+        (
+            RequestError::RateLimited {
+                retry_after: Duration::from_nanos(1_500_000_001),
+            },
+            true,
+            Code::ResourceExhausted,
+            None,
+        ),
         (RequestError::DeadlineExceeded, true, Code::DeadlineExceeded, None),
         (
             OrderError::NegativeLifetime { seconds: -1 }.into(),
@@ -272,4 +288,13 @@ fn the_longest_denial_fits_into_trailers() {
     assert!(bytes < 8 << 10, "{bytes}");
     let text = headers["grpc-message"].to_str().unwrap();
     assert!(text.ends_with("%E2%80%A6"), "{text}");
+}
+
+#[test]
+fn a_rate_says_exactly_when_and_that_it_is_one() {
+    let retry_after = Duration::from_nanos(1_500_000_001);
+    let status = RequestError::RateLimited { retry_after }.to_status(&id());
+    let details = status.get_error_details();
+    assert_eq!(details.retry_info().unwrap().retry_delay, Some(retry_after));
+    assert_eq!(details.error_info().unwrap().reason, RATE);
 }

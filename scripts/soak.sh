@@ -40,7 +40,7 @@ for name in "${tests[@]}"; do
     echo "build $build"
     echo "result $result"
     echo "seconds $((SECONDS - start))"
-    grep -aE '^(figure|recovery): ' "$file.log" || true
+    grep -aE '^(figure|recovery|overload): ' "$file.log" || true
   } > "$file.new"
   # By a rename: what is there is whole.
   mv "$file.new" "$file.done"
@@ -57,7 +57,7 @@ for name in "${tests[@]}"; do
   file=$kept/${name//::/.}.done
   result=$(sed -n 's/^result //p' "$file")
   printf '%-72s %-13s %8s\n' "$name" "$result" "$(sed -n 's/^seconds //p' "$file")"
-  sed -n 's/^figure: /    /p' "$file"
+  sed -nE 's/^(figure|overload): /    /p' "$file"
   awk '$1 == "recovery:" { if (!($2 in most) || $3 > most[$2]) most[$2] = $3; count[$2]++ }
     END { for (name in most) printf "    %s: longest of %d: %d ms\n", name, count[name], most[name] }' "$file" | sort
   [ "$result" = ok ] || failed=1

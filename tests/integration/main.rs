@@ -21,6 +21,7 @@ mod hsm;
 mod interop;
 mod kryoptic;
 mod ledger;
+mod overload;
 mod policy;
 mod renewal;
 mod serve;

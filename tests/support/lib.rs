@@ -20,6 +20,7 @@ pub mod fault;
 pub mod home;
 pub mod issued;
 pub mod jwt;
+pub mod load;
 pub mod openssl;
 pub mod serving;
 pub mod signer;

@@ -12,7 +12,7 @@ use std::{fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 
-/// Longest URI that is read, in bytes.
+/// Longest URI that is read, in bytes, as it stands and as `Display` writes it.
 const MAX_BYTES: usize = 4096;
 
 /// Why a text is not a usable PKCS#11 URI.
@@ -137,6 +137,10 @@ impl FromStr for Pkcs11Uri {
             for pair in path.split(';') {
                 uri.take(pair)?;
             }
+        }
+        // Written in full, an `id` takes three times the space: what is read can be written and read.
+        if uri.to_string().len() > MAX_BYTES {
+            return Err(UriError::TooLong);
         }
         Ok(uri)
     }

@@ -107,6 +107,16 @@ fn any_uri() -> impl Strategy<Value = Pkcs11Uri> {
         })
 }
 
+/// Found by the fuzz target `pkcs11_uri`: its own text was too long to be read again.
+#[test]
+fn an_id_that_has_no_readable_text_is_refused() {
+    let uri = |octets: usize| format!("pkcs11:object=a;id={}", "n".repeat(octets)).parse::<Pkcs11Uri>();
+    let longest = (MAX_BYTES - "pkcs11:object=a;id=".len()) / 3;
+    let taken = uri(longest).unwrap();
+    assert_eq!(taken.to_string().parse(), Ok(taken));
+    assert_eq!(uri(longest + 1), Err(UriError::TooLong));
+}
+
 proptest! {
     #[test]
     fn what_is_written_is_read_back(uri in any_uri()) {

@@ -37,6 +37,7 @@ mod profiles;
 mod query;
 mod recorded;
 mod refused;
+mod rehearsal;
 mod signed;
 mod start;
 mod watchdog;
@@ -55,6 +56,8 @@ pub use self::home::{Home, HomeError, ledger_path};
 pub use self::keys::{KeysError, KeysFailure};
 pub use self::lifecycle::run;
 pub use self::listener::ListenError;
+#[doc(hidden)]
+pub use self::rehearsal::Rehearsal;
 pub use self::start::StartError;
 use self::watchdog::Watchdog;
 use crate::config::{GateFile, TokenSection};

@@ -17,6 +17,8 @@
 //!   queue or pool, the epoch backstop, memory that the system does not give)
 //!   is [`Outcome::Aborted`], which is neither a grant nor a policy's denial.
 
+#[doc(hidden)]
+pub mod answer;
 mod bindings;
 mod combine;
 mod decision;

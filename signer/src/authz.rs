@@ -35,6 +35,8 @@ use evidence::EvidenceBuilder;
 pub(crate) use evidence::unread_evidence;
 pub use grant::Grant;
 pub(crate) use grant::GrantParts;
+#[doc(hidden)]
+pub use grant::{Offer, Terms};
 pub(crate) use node::NodeAuthorizer;
 
 /// Why nothing was granted.
@@ -160,7 +162,7 @@ impl Authorizer {
         let decision = self.decide(&case, &catalog.policies_of(&case.issuer)).await;
         let evidence = self.evidence(&case).decided(&decision);
         match decision.outcome {
-            Outcome::Allow(narrowing) => match grant::grant(&case, narrowing) {
+            Outcome::Allow(narrowing) => match Offer::of(&case).narrowed(&narrowing) {
                 Ok(terms) => Ok(Grant::new(&case, terms, evidence)),
                 Err(denial) => Err(self.deny(&case, evidence, denial).await),
             },

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealwright_gate::issuers::Issuer;
-use sealwright_identity::{San, Usage};
+use sealwright_identity::{Ceiling, San, SpiffeId, Usage};
 use sealwright_policy_wasm::Narrowing;
 use sealwright_proto::gate::{Denial, Evidence};
 
@@ -26,12 +26,23 @@ pub(crate) struct GrantParts {
     pub(crate) context: RequestContext,
 }
 
-/// What is left of the ceiling after all narrowings.
+/// The most that one request may come to, before any policy narrows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Terms {
-    pub(super) names: Vec<San>,
-    pub(super) usages: Vec<Usage>,
-    pub(super) lifetime: Duration,
+pub struct Offer {
+    names: Vec<San>,
+    usages: Vec<Usage>,
+    lifetime: Duration,
+}
+
+/// What is left of an offer after all narrowings. It grants nothing by itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// The identity, and the DNS names that policies chose.
+    pub names: Vec<San>,
+    /// Server before client, each once.
+    pub usages: Vec<Usage>,
+    /// From now on, at least a second.
+    pub lifetime: Duration,
 }
 
 impl Grant {
@@ -58,46 +69,74 @@ impl Grant {
     }
 }
 
-/// Applies what the policies left to what was asked for.
-///
-/// Without a word on names the certificate names the caller's identity and nothing else. What a
-/// policy names and was not offered is not granted: the host refused it already.
-pub(super) fn grant(case: &Case<'_>, narrowing: Narrowing) -> Result<Terms, Denial> {
-    let candidates = input::candidates(case);
-    let names: Vec<San> = match &narrowing.names {
-        Some(chosen) => candidates
-            .into_iter()
-            .filter(|name| chosen.contains(&name.to_string()))
-            .collect(),
-        None => candidates
-            .into_iter()
-            .filter(|name| matches!(name, San::Uri(_)))
-            .collect(),
-    };
-    // A workload's certificate has exactly one SPIFFE ID (the SPIFFE X.509-SVID standard).
-    if names.iter().filter(|name| matches!(name, San::Uri(_))).count() != 1 {
-        return Err(nothing_left("names", "the policies leave no single identity"));
+impl Offer {
+    /// What `ceiling` allows of a caller's identities, the DNS names it asks for, and a lifetime that
+    /// was held against the ceiling before.
+    #[must_use]
+    pub fn new(identities: &[SpiffeId], dns: &[String], ceiling: &Ceiling, lifetime: Duration) -> Self {
+        Self {
+            names: input::candidates(identities, dns, ceiling),
+            usages: ceiling.usages.clone(),
+            lifetime,
+        }
     }
-    let mut usages = case.issuer.ceiling.usages.clone();
-    if let Some(chosen) = &narrowing.usages {
-        usages.retain(|usage| chosen.contains(usage));
+
+    pub(super) fn of(case: &Case<'_>) -> Self {
+        Self::new(
+            case.caller.identities(),
+            &case.csr.facts().dns,
+            &case.issuer.ceiling,
+            case.lifetime,
+        )
     }
-    usages.sort_by_key(|usage| *usage == Usage::ClientAuth);
-    usages.dedup();
-    if usages.is_empty() {
-        return Err(nothing_left("usages", "the policies leave no usage"));
+
+    /// The names that policies choose from.
+    #[must_use]
+    pub fn names(&self) -> &[San] {
+        &self.names
     }
-    let lifetime = narrowing
-        .lifetime
-        .map_or(case.lifetime, |longest| longest.min(case.lifetime));
-    if lifetime.as_secs() == 0 {
-        return Err(nothing_left("lifetime", "the policies leave no lifetime"));
+
+    /// Applies what the policies left.
+    ///
+    /// Without a word on names the certificate names the caller's identity and nothing else. What a
+    /// policy names and was not offered is not granted: the host refused it already.
+    ///
+    /// # Errors
+    /// When no single identity, no usage or no lifetime is left.
+    pub fn narrowed(self, narrowing: &Narrowing) -> Result<Terms, Denial> {
+        let Self {
+            mut names,
+            mut usages,
+            lifetime,
+        } = self;
+        match &narrowing.names {
+            Some(chosen) => names.retain(|name| chosen.contains(&name.to_string())),
+            None => names.retain(|name| matches!(name, San::Uri(_))),
+        }
+        // A workload's certificate has exactly one SPIFFE ID (the SPIFFE X.509-SVID standard).
+        if names.iter().filter(|name| matches!(name, San::Uri(_))).count() != 1 {
+            return Err(nothing_left("names", "the policies leave no single identity"));
+        }
+        if let Some(chosen) = &narrowing.usages {
+            usages.retain(|usage| chosen.contains(usage));
+        }
+        usages.sort_by_key(|usage| *usage == Usage::ClientAuth);
+        usages.dedup();
+        if usages.is_empty() {
+            return Err(nothing_left("usages", "the policies leave no usage"));
+        }
+        let lifetime = narrowing
+            .lifetime
+            .map_or(lifetime, |longest| longest.min(lifetime));
+        if lifetime.as_secs() == 0 {
+            return Err(nothing_left("lifetime", "the policies leave no lifetime"));
+        }
+        Ok(Terms {
+            names,
+            usages,
+            lifetime,
+        })
     }
-    Ok(Terms {
-        names,
-        usages,
-        lifetime,
-    })
 }
 
 fn nothing_left(field: &str, message: &str) -> Denial {

@@ -1,12 +1,12 @@
 //! What the policies are told.
 
-use sealwright_identity::{DnsName, San};
+use sealwright_identity::{Ceiling, DnsName, San, SpiffeId};
 use sealwright_policy_wasm::{
     CallerFacts, CeilingFacts, CsrFacts, IssuerFacts, KubernetesFacts, PolicyInput, RequestFacts,
 };
 use sealwright_x509::csr::VerifiedCsr;
 
-use super::Case;
+use super::{Case, Offer};
 use crate::authn::Caller;
 use crate::service::CertificateOrder;
 
@@ -28,7 +28,7 @@ pub(super) fn of(case: &Case<'_>) -> PolicyInput {
         ceiling: CeilingFacts {
             max_lifetime_seconds: ceiling.max_lifetime.as_secs(),
             default_lifetime_seconds: ceiling.default_lifetime.as_secs(),
-            names: candidates(case).iter().map(San::to_string).collect(),
+            names: Offer::of(case).names().iter().map(San::to_string).collect(),
             dns_patterns: ceiling.dns.clone(),
             usages: ceiling.usages.clone(),
             key_types: ceiling.key_types.clone(),
@@ -39,14 +39,13 @@ pub(super) fn of(case: &Case<'_>) -> PolicyInput {
 
 /// The names a policy may choose from: the caller's identities, and of the DNS names that the CSR
 /// asks for those that the issuer's patterns allow. The latter are granted only when chosen.
-pub(super) fn candidates(case: &Case<'_>) -> Vec<San> {
-    let identities = case.caller.identities().iter().cloned().map(San::Uri);
-    let mut names: Vec<San> = identities.collect();
-    let asked = case.csr.facts().dns.iter();
+pub(super) fn candidates(identities: &[SpiffeId], asked: &[String], ceiling: &Ceiling) -> Vec<San> {
+    let mut names: Vec<San> = identities.iter().cloned().map(San::Uri).collect();
     let allowed = asked
+        .iter()
         .filter_map(|text| text.parse::<DnsName>().ok())
         .map(San::Dns)
-        .filter(|name| case.issuer.ceiling.allows_san(name))
+        .filter(|name| ceiling.allows_san(name))
         .take(MAX_DNS_CANDIDATES);
     for name in allowed {
         if !names.contains(&name) {

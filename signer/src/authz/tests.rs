@@ -7,7 +7,6 @@ use sealwright_policy_wasm::Narrowing;
 use tokio::sync::watch;
 
 use super::ceiling::lifetime;
-use super::grant::Terms;
 use super::*;
 use crate::authn::config::{AuthenticatorConfig, AuthenticatorKind};
 use crate::authn::{Authenticators, Peer, PeerTls, Trust};
@@ -73,7 +72,7 @@ async fn grant_with(dns: &[&str], seconds: u64, narrowing: Narrowing) -> Result<
         issuer,
         now: clock().now(),
     };
-    grant::grant(&case, narrowing)
+    Offer::of(&case).narrowed(&narrowing)
 }
 
 fn names(texts: &[&str]) -> Vec<San> {

@@ -1,0 +1,45 @@
+//! The first of the four steps alone: what the gate thinks of a request, with nothing recorded or signed.
+//!
+//! For tools that try the gate's judgement on many requests, such as the fuzz targets. It is the check of a
+//! running gate itself and not a copy; what passes it stays inside, so it leads to no key.
+
+use sealwright_identity::SharedClock;
+use sealwright_proto::gate::{IssueRequest, RecordDenial};
+use sealwright_x509::tbs::LeafTbs;
+
+use super::checked::Ceilings;
+use crate::issuers::Issuers;
+
+/// A gate's judgement without its key and its ledger.
+#[derive(Debug)]
+pub struct Rehearsal(Ceilings);
+
+impl Rehearsal {
+    /// Judges as a gate with these issuers does, and without a section `[gate.serving]`.
+    #[must_use]
+    pub fn new(issuers: Issuers, clock: SharedClock) -> Self {
+        Self(Ceilings::new(issuers, None, clock))
+    }
+
+    /// What would be recorded and signed.
+    ///
+    /// # Errors
+    /// The refusal's text.
+    pub fn issue(&self, request: IssueRequest) -> Result<LeafTbs, String> {
+        match self.0.check(request, true) {
+            Ok(checked) => Ok(checked.tbs),
+            Err(rejection) => Err(rejection.refused.to_string()),
+        }
+    }
+
+    /// Whether the denial would be recorded.
+    ///
+    /// # Errors
+    /// The refusal's text.
+    pub fn denial(&self, request: RecordDenial) -> Result<(), String> {
+        self.0
+            .denial(request)
+            .map(drop)
+            .map_err(|refused| refused.to_string())
+    }
+}

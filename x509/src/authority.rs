@@ -7,8 +7,8 @@ use sealwright_identity::{SerialNumber, Validity};
 
 use crate::{
     algorithm::SignatureAlgorithm,
-    asn1::{Malformed, Reader, Writer, tag},
-    oids,
+    asn1::{Malformed, Writer, tag},
+    name, oids,
     spki::{SpkiError, SpkiRef},
     tbs::{self, encode},
     time::{self, TimeError},
@@ -120,11 +120,11 @@ fn extensions(w: &mut Writer, fields: &AuthorityFields, ski: &[u8]) {
 }
 
 fn check_name(der: &[u8]) -> Result<(), AuthorityError> {
-    let contents = Reader::open(der, der::Tag::Sequence, "Name").map_err(AuthorityError::Name)?;
-    if contents.is_finished() {
-        return Err(AuthorityError::NoName);
+    match name::check(der) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(AuthorityError::NoName),
+        Err(malformed) => Err(AuthorityError::Name(malformed)),
     }
-    Ok(())
 }
 
 /// Why a CA certificate cannot be built.

@@ -62,6 +62,19 @@ pub(crate) fn for_each_attribute<'a, E: From<Malformed>>(
     Ok(())
 }
 
+/// Reads the only `Name` in some bytes down to its values; whether it has any attribute.
+pub(crate) fn check(name_der: &[u8]) -> Result<bool, Malformed> {
+    let mut outer = Reader::new(name_der, "Name")?;
+    let contents = outer.take(Tag::Sequence)?;
+    outer.finish()?;
+    let mut any = false;
+    for_each_attribute::<Malformed>(contents, |_, _| {
+        any = true;
+        Ok(())
+    })?;
+    Ok(any)
+}
+
 /// The text of a string of any of the types that names use; what is not text is replaced, never refused.
 pub(crate) fn lossy_text(value: AnyRef<'_>) -> String {
     let bytes = value.value();

@@ -7,8 +7,7 @@ use sealwright_identity::{San, SerialNumber, Usage, Validity};
 use super::{SignatureAlgorithm, TbsError};
 use crate::{
     BACKDATING,
-    asn1::Reader,
-    name::{MAX_COMMON_NAME, excerpt},
+    name::{self, MAX_COMMON_NAME, excerpt},
 };
 
 /// The most names in one certificate.
@@ -107,11 +106,10 @@ pub(super) fn check(fields: &LeafFields) -> Result<(), TbsError> {
 }
 
 fn check_issuer(issuer_der: &[u8]) -> Result<(), TbsError> {
-    let contents = Reader::open(issuer_der, der::Tag::Sequence, "Name").map_err(|_| TbsError::Issuer)?;
-    if contents.is_finished() {
-        return Err(TbsError::Issuer);
+    match name::check(issuer_der) {
+        Ok(true) => Ok(()),
+        Ok(false) | Err(_) => Err(TbsError::Issuer),
     }
-    Ok(())
 }
 
 fn check_sans(sans: &[San]) -> Result<(), TbsError> {

@@ -113,6 +113,15 @@ fn refuses_fields_that_are_not_the_profile() {
         refuses("two issuers", &|f| f.issuer_der.extend([0x30, 0])),
         "tbs_issuer"
     );
+    // Found by the fuzz target `gate_frame`: a SEQUENCE, and no name in it.
+    assert_eq!(
+        refuses("no name", &|f| f.issuer_der = vec![0x30, 4, 0x31, 2, 0x46, 0]),
+        "tbs_issuer"
+    );
+    assert_eq!(
+        refuses("no attribute", &|f| f.issuer_der = vec![0x30, 2, 0x31, 0]),
+        "tbs_issuer"
+    );
     let foreign = |f: &mut LeafFields| f.common_name = Some("admin".to_owned());
     assert_eq!(refuses("foreign CN", &foreign), "tbs_common_name");
     assert_eq!(refuses("no key", &|f| f.spki_der.clear()), "tbs_key");

@@ -6,8 +6,9 @@ BUILD := $(CURDIR)/.build
 GUESTS := $(BUILD)/guests
 TOOLS := $(BUILD)/tools
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
+CARGO_FUZZ := $(TOOLS)/bin/cargo-fuzz
 
-.PHONY: help setup guests build demo test test-kube test-kryoptic soak check fmt clippy doc deny bench clean-demo
+.PHONY: help setup guests build demo test test-kube test-kryoptic soak fuzz check fmt clippy doc deny bench clean-demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +34,7 @@ check: guests fmt clippy doc deny ## formatting, lints, documentation, dependenc
 fmt:
 	$(CARGO) fmt --all -- --check
 	cd policy-wasm/guests && $(CARGO) fmt --all -- --check
+	cd fuzz && $(CARGO) fmt --all -- --check
 
 clippy:
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
@@ -56,6 +58,16 @@ test-kryoptic: guests ## tests with Kryoptic, a second software token (builds it
 
 soak: guests ## the long tests, one by one; goes on where it was interrupted (FRESH=1 starts over)
 	@FRESH=$(FRESH) ONLY=$(ONLY) scripts/soak.sh
+
+# One target, or all; SECONDS is for each.
+TARGET ?=
+SECONDS := 60
+
+fuzz: $(CARGO_FUZZ) ## fuzz each target for a minute (TARGET=csr SECONDS=3600)
+	@PATH="$(TOOLS)/bin:$$PATH" fuzz/run.sh $(SECONDS) $(TARGET)
+
+$(CARGO_FUZZ):
+	$(CARGO) install cargo-fuzz --version 0.13.2 --locked --root $(TOOLS)
 
 bench: guests ## the figures: ratios from one run
 	@scripts/bench.sh

@@ -1,8 +1,9 @@
 //! The policy host: threads on which policies decide.
 //!
 //! Decisions are CPU work of a guest, so they never run on an async worker.
-//! The queue is bounded; a request that nobody waits for any more is dropped
-//! from it unexecuted.
+//! The queues are bounded; a request that nobody waits for any more is dropped
+//! from them unexecuted. Policies that burn processor time have a queue and a
+//! thread apart (`lane`), so that others do not wait behind them.
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -16,6 +17,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     AbortReason, Decision, Denial, Engine, Narrowing, Outcome, Policy, PolicyInput, combine, decision::code,
+    lane,
 };
 
 /// How long [`PolicyHost::decide`] waits.
@@ -46,6 +48,7 @@ impl Default for HostConfig {
 pub struct PolicyHost {
     engine: Engine,
     queue: Sender<Job>,
+    slow: Sender<Job>,
 }
 
 pub(crate) struct Job {
@@ -74,20 +77,22 @@ impl PolicyHost {
         let (queue, jobs) = bounded(config.queue);
         for number in 0..config.threads {
             let jobs = jobs.clone();
-            thread::Builder::new()
-                .name(format!("policy-{number}"))
-                .stack_size(STACK_BYTES)
-                .spawn(move || work(&jobs))
-                .map_err(HostError::Thread)?;
+            spawn(format!("policy-{number}"), move || work(&jobs))?;
         }
-        Ok(Self { engine, queue })
+        let (slow, jobs) = bounded(config.queue);
+        spawn("policy-slow".to_owned(), move || {
+            lane::yield_to_others();
+            work(&jobs);
+        })?;
+        Ok(Self { engine, queue, slow })
     }
 
-    /// A host whose queue nobody works on.
+    /// A host whose queues nobody works on: the first, and the slow one.
     #[cfg(test)]
-    pub(crate) fn idle(engine: Engine, queue: usize) -> (Self, Receiver<Job>) {
+    pub(crate) fn idle(engine: Engine, queue: usize) -> (Self, Receiver<Job>, Receiver<Job>) {
+        let (slow, slow_jobs) = bounded(queue);
         let (queue, jobs) = bounded(queue);
-        (Self { engine, queue }, jobs)
+        (Self { engine, queue, slow }, jobs, slow_jobs)
     }
 
     /// The engine that policies for this host are loaded with.
@@ -99,7 +104,7 @@ impl PolicyHost {
     /// Requests that wait now.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.queue.len()
+        self.queue.len() + self.slow.len()
     }
 
     /// Asks all policies within [`DEFAULT_DEADLINE`].
@@ -132,7 +137,9 @@ impl PolicyHost {
             span: tracing::Span::current(),
             answer,
         };
-        match self.queue.try_send(job) {
+        let dear = policies.iter().any(|policy| policy.is_dear());
+        let lane = if dear { &self.slow } else { &self.queue };
+        match lane.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(job)) => return refused(&job.input, AbortReason::QueueFull),
             Err(TrySendError::Disconnected(job)) => {
@@ -145,6 +152,15 @@ impl PolicyHost {
             Err(_) => refused(&backup, AbortReason::Deadline),
         }
     }
+}
+
+fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<(), HostError> {
+    thread::Builder::new()
+        .name(name)
+        .stack_size(STACK_BYTES)
+        .spawn(work)
+        .map(drop)
+        .map_err(HostError::Thread)
 }
 
 fn work(jobs: &Receiver<Job>) {
@@ -192,7 +208,7 @@ pub(crate) fn decide(
             };
             return decision;
         }
-        let evaluation = policy.evaluate_wit(input, &record);
+        let evaluation = policy.evaluate_measured(input, &record);
         let step = match (&evaluation.narrowing, &evaluation.denial) {
             (Some(narrowing), _) => {
                 combine::intersect(std::mem::take(&mut granted), narrowing, policy.name())

@@ -26,6 +26,7 @@ mod engine;
 mod guard;
 mod host;
 mod input;
+mod lane;
 mod limits;
 mod policy;
 mod profile;

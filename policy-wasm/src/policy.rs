@@ -23,6 +23,7 @@ use crate::{
     combine,
     decision::tame,
     guard::Guard,
+    lane::Cost,
     settings,
 };
 
@@ -58,6 +59,8 @@ pub struct Policy {
     settings: Digest,
     limits: Limits,
     description: Description,
+    /// What its decisions cost of late.
+    cost: Cost,
 }
 
 /// What a policy says about itself.
@@ -99,6 +102,7 @@ impl Policy {
                 version: String::new(),
                 settings_schema: Value::Null,
             },
+            cost: Cost::default(),
         };
         policy.description = policy.describe()?;
         policy.validate_settings()?;
@@ -155,7 +159,18 @@ impl Policy {
         self.evaluate_wit(input, &input.to_wit())
     }
 
-    pub(crate) fn evaluate_wit(&self, input: &PolicyInput, record: &wit::Input) -> Evaluation {
+    /// Whether it belongs in the slow lane.
+    pub(crate) fn is_dear(&self) -> bool {
+        self.cost.is_dear()
+    }
+
+    /// Decides, and remembers what that cost.
+    pub(crate) fn evaluate_measured(&self, input: &PolicyInput, record: &wit::Input) -> Evaluation {
+        self.cost
+            .measure(|| self.evaluate_wit(input, record), |evaluation| evaluation.fuel)
+    }
+
+    fn evaluate_wit(&self, input: &PolicyInput, record: &wit::Input) -> Evaluation {
         let mut evaluation = Evaluation {
             name: self.name.clone(),
             module: self.module,

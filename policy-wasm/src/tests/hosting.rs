@@ -90,7 +90,7 @@ async fn numbers_that_no_record_can_hold_are_denied() {
 
 #[tokio::test]
 async fn a_full_queue_aborts_at_once() {
-    let (host, jobs) = PolicyHost::idle(ENGINE.clone(), 1);
+    let (host, jobs, _slow) = PolicyHost::idle(ENGINE.clone(), 1);
     let policies = [hostile("hour")];
     let mut first = Box::pin(host.decide(&policies, sample()));
     assert!(first.as_mut().now_or_never().is_none());
@@ -106,8 +106,30 @@ async fn a_full_queue_aborts_at_once() {
 }
 
 #[tokio::test]
+async fn a_dear_policy_has_a_queue_of_its_own() {
+    let (host, jobs, slow) = PolicyHost::idle(ENGINE.clone(), 1);
+    let (cheap, dear) = (hostile("hour"), hostile("loop"));
+    host.decide_within(std::slice::from_ref(&dear), sample(), Duration::ZERO)
+        .await;
+    assert_eq!(
+        (jobs.drain().count(), slow.len()),
+        (1, 0),
+        "nothing is known of it yet"
+    );
+
+    let fuel = dear.evaluate_measured(&sample(), &sample().to_wit()).fuel;
+    assert!(dear.is_dear(), "{fuel} fuel were not dear");
+    for policies in [vec![dear.clone()], vec![cheap.clone(), dear]] {
+        host.decide_within(&policies, sample(), Duration::ZERO).await;
+        assert_eq!((jobs.len(), slow.drain().count()), (0, 1));
+    }
+    host.decide_within(&[cheap], sample(), Duration::ZERO).await;
+    assert_eq!((jobs.len(), slow.len()), (1, 0));
+}
+
+#[tokio::test]
 async fn a_deadline_ends_the_wait() {
-    let (host, jobs) = PolicyHost::idle(ENGINE.clone(), 1);
+    let (host, jobs, _slow) = PolicyHost::idle(ENGINE.clone(), 1);
     let decision = host
         .decide_within(&[hostile("hour")], sample(), Duration::ZERO)
         .await;
@@ -118,7 +140,7 @@ async fn a_deadline_ends_the_wait() {
 
 #[tokio::test]
 async fn a_request_whose_client_is_gone_is_abandoned() {
-    let (host, jobs) = PolicyHost::idle(ENGINE.clone(), 1);
+    let (host, jobs, _slow) = PolicyHost::idle(ENGINE.clone(), 1);
     let policies = [hostile("hour")];
     let mut request = Box::pin(host.decide(&policies, sample()));
     assert!(request.as_mut().now_or_never().is_none());

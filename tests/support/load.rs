@@ -258,7 +258,14 @@ impl Crowd {
         let all = clients
             .iter()
             .flat_map(|client| std::iter::repeat_n(client, each));
-        let callers = all.map(|client| client.clone().go_on(Arc::clone(&running), pause));
+        // Not all in the first moment: that would be another rate than the one offered.
+        let callers = all.enumerate().map(|(number, client)| {
+            let (client, running) = (client.clone(), Arc::clone(&running));
+            async move {
+                tokio::time::sleep(Duration::from_secs_f64(number as f64 / rate)).await;
+                client.go_on(running, pause).await
+            }
+        });
         Self {
             callers: callers.collect(),
             running,

@@ -218,7 +218,15 @@ fn signer_config(settings: &Settings) -> SignerConfig {
         default_issuer: settings.default_issuer.clone(),
         server: settings.server.clone(),
         http: settings.http.listen,
-        authenticators: settings.authenticators.clone(),
+        authenticators: settings
+            .authenticators
+            .iter()
+            .cloned()
+            .map(|mut authenticator| {
+                authenticator.hands_over = settings.gate.wants_token_of(&authenticator.name);
+                authenticator
+            })
+            .collect(),
         issuers: settings.issuers.clone(),
         policies: settings.policies.clone(),
         policy_host: settings.policy_host.clone(),

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealwright_proto::gate::{
-    DenialRecorded, Evidence, IssueRequest, Issued, QueryRequest, QueryResponse, RecordDenial,
-    ServingRequest, Status, StatusRequest, request, response,
+    DenialRecorded, Evidence, IssueRequest, Issued, Origin, OriginRequest, QueryRequest, QueryResponse,
+    RecordDenial, ServingRequest, Status, StatusRequest, request, response,
 };
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
@@ -171,6 +171,15 @@ impl GateClient {
         }
     }
 
+    /// Asks where a client certificate (DER) comes from.
+    pub async fn origin(&self, certificate: Vec<u8>, deadline: Instant) -> Result<Origin, ClientError> {
+        let body = request::Body::Origin(OriginRequest { certificate });
+        match self.call(body, deadline).await? {
+            response::Body::Origin(origin) => Ok(origin),
+            other => Err(unexpected("origin", &other)),
+        }
+    }
+
     /// Reads entries of the ledger.
     pub async fn query(&self, query: QueryRequest, deadline: Instant) -> Result<QueryResponse, ClientError> {
         match self.call(request::Body::Query(query), deadline).await? {
@@ -265,6 +274,7 @@ fn unexpected(wanted: &'static str, body: &response::Body) -> ClientError {
         response::Body::Denial(_) => "denial",
         response::Body::Query(_) => "query",
         response::Body::Refusal(_) => "refusal",
+        response::Body::Origin(_) => "origin",
     };
     ClientError::Protocol { wanted, got }
 }

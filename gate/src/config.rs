@@ -12,6 +12,7 @@
 mod gate;
 mod issuer;
 mod policy;
+mod verify_caller;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,6 +23,7 @@ use serde::{Deserialize, Serialize};
 pub use self::gate::{Boundary, GateConfig, PeerConfig, Role, ServingConfig, TokenSection, TokenSource};
 pub use self::issuer::{CeilingConfig, IssuerConfig};
 pub use self::policy::PolicyConfig;
+pub use self::verify_caller::{CallerKind, VerifyCallerConfig};
 
 /// What the gate reads of the configuration file. The command line composes it with the
 /// front's sections; a file of these keys alone serves a gate that runs by itself.
@@ -99,6 +101,7 @@ impl GateFile {
         }
         self.issuer_exists("default_issuer", &self.default_issuer)?;
         self.gate.validate()?;
+        verify_caller::validate(&self.gate.verify_caller, &self.issuers)?;
         if let Some(serving) = &self.gate.serving {
             self.issuer_exists("gate.serving.issuer", &serving.issuer)?;
         }

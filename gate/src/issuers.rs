@@ -10,9 +10,11 @@ mod policies;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use sealwright_identity::{Ceiling, Timestamp, TrustDomain};
+use sealwright_identity::{Ceiling, HumanDuration, Timestamp, TrustDomain};
+use sealwright_jwt::KeySet;
 use sealwright_x509::issuer::IssuerChain;
 
 pub use self::error::IssuersError;
@@ -21,6 +23,9 @@ use crate::config::{GateFile, IssuerConfig, PolicyConfig};
 
 /// A PEM file above this is not a chain.
 const MAX_PEM_BYTES: u64 = 1 << 20;
+
+/// Nor a larger one a key set.
+const MAX_JWKS_BYTES: u64 = 1 << 20;
 
 /// A certificate authority, loaded.
 #[derive(Clone, Debug)]
@@ -41,12 +46,20 @@ pub struct Issuer {
     pub policies: Vec<PolicyIdentity>,
     /// The authenticators that may use it; empty means every one.
     pub authenticators: Vec<String>,
+    /// How long after the first authentication a certificate may still be renewed.
+    pub max_renewal_age: Option<Duration>,
 }
 
 impl Issuer {
     /// Whether callers of this authenticator may use the issuer.
     pub fn admits(&self, authenticator: &str) -> bool {
         self.authenticators.is_empty() || self.authenticators.iter().any(|a| a == authenticator)
+    }
+
+    /// Whether a chain of renewals that began then may go on now.
+    pub fn may_renew(&self, first_authenticated_at: Timestamp, now: Timestamp) -> bool {
+        self.max_renewal_age
+            .is_none_or(|longest| now.saturating_since(first_authenticated_at) <= longest)
     }
 }
 
@@ -173,6 +186,19 @@ fn load_issuer(
         ceiling: config.ceiling.for_trust_domain(trust_domain),
         policies: identities.collect::<Result<_, _>>()?,
         authenticators: config.authenticators.clone(),
+        max_renewal_age: config.max_renewal_age.map(HumanDuration::get),
+    })
+}
+
+/// Reads the keys that the callers of an authenticator are verified with (`[[gate.verify_caller]]`).
+pub fn pinned_keys(authenticator: &str, file: &Path) -> Result<KeySet, IssuersError> {
+    let bytes = read(file, MAX_JWKS_BYTES, || {
+        format!("gate.verify_caller.{authenticator}.jwks_file")
+    })?;
+    KeySet::parse(&bytes).map_err(|source| IssuersError::Keys {
+        authenticator: authenticator.to_owned(),
+        path: file.to_owned(),
+        source,
     })
 }
 

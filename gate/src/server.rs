@@ -22,17 +22,21 @@
 //! [`GateError::exit_code`] is the process's. Nothing may run after it that waits for
 //! threads: a hung module's never end.
 
+mod caller;
 mod checked;
 mod connection;
 mod door;
 mod error;
 mod evidence;
+mod foreign;
 mod gate;
 mod home;
 mod keys;
 mod lifecycle;
 mod listener;
 mod metrics;
+mod origin;
+mod pins;
 mod profiles;
 mod query;
 mod recorded;

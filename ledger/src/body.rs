@@ -3,11 +3,11 @@
 //! The to-be-signed bytes are kept once, in the decision. The certificate entry holds what follows them in the
 //! certificate (algorithm and signature) and the SHA-256 of the whole, from which the certificate is put together again.
 
-use sealwright_identity::{Digest, SerialNumber};
+use sealwright_identity::{Digest, SerialNumber, Timestamp};
 
 use crate::{
     codec::{CodecError, FieldWriter, array, read_body, read_nested, text},
-    entry::{BlobKind, CertificateKind, DecisionEntry, Denial, EntryKind, PolicyRef, StartEntry},
+    entry::{BlobKind, CertificateKind, DecisionEntry, Denial, EntryKind, PolicyRef, Renewal, StartEntry},
 };
 
 /// A decoded body.
@@ -121,6 +121,8 @@ mod tag {
     pub(super) const CSR: u8 = 8;
     pub(super) const TBS: u8 = 9;
     pub(super) const EVIDENCE: u8 = 10;
+    pub(super) const PREVIOUS: u8 = 11;
+    pub(super) const FIRST_AUTHENTICATED: u8 = 12;
     pub(super) const FINGERPRINT: u8 = 20;
     pub(super) const TAIL: u8 = 21;
     pub(super) const REASON: u8 = 22;
@@ -154,6 +156,11 @@ pub(crate) fn encode_decision(entry: &DecisionEntry, serial_in_row: bool) -> Opt
     fields.put_some(tag::CSR, &entry.csr);
     fields.put_some(tag::TBS, &entry.tbs);
     fields.put_some(tag::EVIDENCE, &entry.evidence);
+    if let Some(renewal) = &entry.renewal {
+        fields.put(tag::PREVIOUS, renewal.previous.as_bytes());
+        let first = renewal.first_authenticated_at.micros();
+        fields.put(tag::FIRST_AUTHENTICATED, &first.to_be_bytes());
+    }
     fields.finish()
 }
 
@@ -218,7 +225,9 @@ fn decode_decision(serial: Option<&[u8]>, body: &[u8]) -> Result<DecisionEntry, 
         evidence: Vec::new(),
         kind: CertificateKind::Workload,
         denial: None,
+        renewal: None,
     };
+    let (mut previous, mut first) = (None, None);
     let mut fields = read_body(body)?.with_lists(&[tag::IDENTITY, tag::POLICY]);
     while let Some((tag, value)) = fields.next()? {
         match tag {
@@ -233,9 +242,22 @@ fn decode_decision(serial: Option<&[u8]>, body: &[u8]) -> Result<DecisionEntry, 
             tag::CSR => entry.csr = value.to_vec(),
             tag::TBS => entry.tbs = value.to_vec(),
             tag::EVIDENCE => entry.evidence = value.to_vec(),
+            tag::PREVIOUS => previous = Some(serial_number(value)?),
+            tag::FIRST_AUTHENTICATED => {
+                first = Some(Timestamp::from_micros(i64::from_be_bytes(array(tag, value)?)));
+            }
             _ => return Err(CodecError::Unknown(tag)),
         }
     }
+    entry.renewal = match (previous, first) {
+        (Some(previous), Some(first_authenticated_at)) => Some(Renewal {
+            previous,
+            first_authenticated_at,
+        }),
+        (None, None) => None,
+        (Some(_), None) => return Err(CodecError::Missing(tag::FIRST_AUTHENTICATED)),
+        (None, Some(_)) => return Err(CodecError::Missing(tag::PREVIOUS)),
+    };
     Ok(entry)
 }
 
@@ -389,6 +411,10 @@ mod tests {
                 code: "NO".into(),
                 hint: Some(String::new()),
                 ..Denial::default()
+            }),
+            renewal: Some(Renewal {
+                previous: "0b".parse().unwrap(),
+                first_authenticated_at: Timestamp::from_micros(1_795_341_600_000_001),
             }),
         }
     }

@@ -167,6 +167,18 @@ pub struct DecisionEntry {
     pub kind: CertificateKind,
     /// Why not; `None` for a decision.
     pub denial: Option<Denial>,
+    /// The certificate that the caller presented, when this ledger has it.
+    pub renewal: Option<Renewal>,
+}
+
+/// Which certificate of this ledger a request was authenticated with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// Its serial.
+    pub previous: SerialNumber,
+    /// When somebody was last known by another credential than a certificate of this ledger: the
+    /// time of the first record in the chain of renewals.
+    pub first_authenticated_at: Timestamp,
 }
 
 /// The certificate of a decision.

@@ -33,6 +33,7 @@
 //! | 6 | denial: 1 policy, 2 code, 3 message, 4 field, 5 hint | denied, refused |
 //! | 7 | serial that was asked for | refused |
 //! | 8, 9, 10 | CSR, to-be-signed bytes, evidence | decision, denied, refused |
+//! | 11, 12 | of a renewal: serial of the certificate that was presented, µs of the first record of its chain | " |
 //! | 20, 21 | SHA-256 of the certificate, its bytes after the to-be-signed part | certificate |
 //! | 22 | reason | failed |
 //! | 23 | JSON of the start | start |
@@ -64,13 +65,13 @@ pub use codec::CodecError;
 pub use config::LedgerConfig;
 pub use entry::{
     Appended, BlobKind, CertificateEntry, CertificateKind, DecisionEntry, Denial, EntryKind, FailedEntry,
-    IssuerFacts, Outcome, PolicyFacts, PolicyRef, StartEntry, TokenFacts,
+    IssuerFacts, Outcome, PolicyFacts, PolicyRef, Renewal, StartEntry, TokenFacts,
 };
 pub use error::{Error, SharedSource};
 pub use export::{ExportError, ExportItem, ExportReader, ExportReport, verify_export};
 pub use ledger::Ledger;
 pub use reader::{
-    Blob, DEFAULT_TIME_BOUND, Filter, LedgerReader, MalformedRow, ReadError, Record, Row, Selector,
+    Blob, DEFAULT_TIME_BOUND, Filter, LedgerReader, MalformedRow, ReadError, Record, Released, Row, Selector,
 };
 pub use stats::StatsReading;
 pub use verify::{Finding, Problem, Progress, VerifyReport};

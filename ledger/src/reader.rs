@@ -5,6 +5,7 @@
 
 mod connections;
 mod list;
+mod released;
 mod row;
 mod show;
 
@@ -18,6 +19,7 @@ use crate::{
 };
 pub(crate) use connections::Connections;
 pub use list::{Filter, Row};
+pub use released::Released;
 pub use row::MalformedRow;
 pub(crate) use row::{ENTRY_COLUMNS, chunk, raw_entry, strict_blob, strict_integer};
 pub use show::{Record, Selector};

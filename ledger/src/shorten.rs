@@ -53,6 +53,7 @@ pub(crate) fn shortened(entry: &DecisionEntry) -> DecisionEntry {
         evidence,
         kind: entry.kind,
         denial,
+        renewal: entry.renewal.clone(),
     }
 }
 

@@ -46,10 +46,15 @@ pub struct CallerFacts {
     pub claims: BTreeMap<String, String>,
     /// The cluster that the authenticator speaks for.
     pub cluster: Option<String>,
+    /// Of a caller with a certificate of this installation, by the word of the ledger: when somebody
+    /// was last known by another credential, in seconds since the Unix epoch.
+    pub first_authenticated_at: Option<i64>,
     /// SPIFFE IDs; the first is the primary identity.
     pub identities: Vec<String>,
     /// From a Kubernetes service-account token.
     pub kubernetes: Option<KubernetesFacts>,
+    /// Of a caller with a certificate of this installation, by the word of the ledger: its serial.
+    pub previous_serial: Option<String>,
     /// The kind of authenticator: `client-certificate` or `jwt`.
     pub source: String,
 }
@@ -131,6 +136,12 @@ pub struct CeilingFacts {
     pub usages: Vec<Usage>,
 }
 
+const PREVIOUS_SERIAL: &str = "previous_serial";
+const FIRST_AUTHENTICATED_AT: &str = "first_authenticated_at";
+
+/// Attributes that configuration may not set: what Sealwright itself found out has these names.
+pub const RESERVED_ATTRIBUTES: [&str; 3] = [FIRST_AUTHENTICATED_AT, "impersonator", PREVIOUS_SERIAL];
+
 /// The input with the name of its schema beside it.
 #[derive(Serialize)]
 struct Tagged<'a> {
@@ -141,7 +152,10 @@ struct Tagged<'a> {
 
 impl PolicyInput {
     /// The schema that the canonical JSON names under `schema`.
-    pub const SCHEMA: &'static str = "sealwright.policy-input/1";
+    pub const SCHEMA: &'static str = "sealwright.policy-input/2";
+    /// The one before: without the caller's `previous_serial` and `first_authenticated_at`. It is
+    /// still read, for decisions that were made with it.
+    pub const SCHEMA_1: &'static str = "sealwright.policy-input/1";
 
     /// RFC 8785 JSON, with `schema`. Exact for every input that
     /// [`PolicyInput::check`] accepts.
@@ -158,17 +172,22 @@ impl PolicyInput {
     /// Reads canonical JSON back, as for a replay.
     ///
     /// # Errors
-    /// When the bytes are not exactly what [`PolicyInput::canonical`] writes.
+    /// When the bytes are not exactly what [`PolicyInput::canonical`] writes, or wrote when its
+    /// schema was the one before.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, InputError> {
         let mut value: serde_json::Value = serde_json::from_slice(bytes).map_err(InputError::Syntax)?;
+        let schema_1 = value.get("schema").and_then(|schema| schema.as_str()) == Some(Self::SCHEMA_1);
+        let rewritten = schema_1.then(|| settings::canonical(&value));
         let schema = value.as_object_mut().and_then(|map| map.remove("schema"));
         match schema.as_ref().and_then(|schema| schema.as_str()) {
             Some(Self::SCHEMA) => {}
+            Some(Self::SCHEMA_1) => add_what_schema_1_lacks(&mut value)?,
             other => return Err(InputError::Schema(other.map(str::to_owned))),
         }
         let input: Self = serde_json::from_value(value).map_err(InputError::Syntax)?;
         input.check()?;
-        if input.canonical() != bytes {
+        let canonical = rewritten.map_or_else(|| input.canonical(), String::into_bytes);
+        if canonical != bytes {
             return Err(InputError::NotCanonical);
         }
         Ok(input)
@@ -188,6 +207,10 @@ impl PolicyInput {
                 self.ceiling.default_lifetime_seconds,
             ),
             ("decided_at", i128::from(self.decided_at)),
+            (
+                "caller.first_authenticated_at",
+                i128::from(self.caller.first_authenticated_at.unwrap_or(0)),
+            ),
         ];
         match numbers.iter().find(|(_, value)| !settings::fits(*value)) {
             Some((field, _)) => Err(InputError::Integer { field }),
@@ -213,6 +236,18 @@ impl PolicyInput {
     }
 }
 
+/// Its members must all be there, and in schema 1 these must not.
+fn add_what_schema_1_lacks(input: &mut serde_json::Value) -> Result<(), InputError> {
+    let caller = input.get_mut("caller").and_then(|caller| caller.as_object_mut());
+    let caller = caller.ok_or(InputError::NotCanonical)?;
+    for name in [PREVIOUS_SERIAL, FIRST_AUTHENTICATED_AT] {
+        if caller.insert(name.to_owned(), serde_json::Value::Null).is_some() {
+            return Err(InputError::NotCanonical);
+        }
+    }
+    Ok(())
+}
+
 fn caller(facts: &CallerFacts) -> wit::Caller {
     wit::Caller {
         source: facts.source.clone(),
@@ -227,9 +262,22 @@ fn caller(facts: &CallerFacts) -> wit::Caller {
             node_uid: pod.node_uid.clone(),
         }),
         cluster: facts.cluster.clone(),
-        attributes: attributes(&facts.attributes),
+        attributes: attributes(&with_origin(facts)),
         claims: attributes(&facts.claims),
     }
+}
+
+/// The world's record has no place of its own for these, and a new field would make another world
+/// that no compiled policy is of: they come as attributes, which are trustworthy as well.
+fn with_origin(facts: &CallerFacts) -> BTreeMap<String, String> {
+    let mut attributes = facts.attributes.clone();
+    if let Some(serial) = &facts.previous_serial {
+        attributes.insert(PREVIOUS_SERIAL.to_owned(), serial.clone());
+    }
+    if let Some(seconds) = facts.first_authenticated_at {
+        attributes.insert(FIRST_AUTHENTICATED_AT.to_owned(), seconds.to_string());
+    }
+    attributes
 }
 
 fn attributes(map: &BTreeMap<String, String>) -> Vec<wit::Attribute> {

@@ -41,7 +41,8 @@ pub use decision::{
 pub use engine::{Engine, EngineError, EngineSettings};
 pub use host::{DEFAULT_DEADLINE, HostConfig, HostError, PolicyHost};
 pub use input::{
-    CallerFacts, CeilingFacts, CsrFacts, InputError, IssuerFacts, KubernetesFacts, PolicyInput, RequestFacts,
+    CallerFacts, CeilingFacts, CsrFacts, InputError, IssuerFacts, KubernetesFacts, PolicyInput,
+    RESERVED_ATTRIBUTES, RequestFacts,
 };
 pub use limits::Limits;
 pub use policy::{LoadError, Policy, PolicySource, SettingsProblem};

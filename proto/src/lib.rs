@@ -12,6 +12,13 @@ pub use generated::{
     sealwright::{gate::v1 as gate, v1 as signing},
 };
 
+/// A token is shown nowhere.
+impl std::fmt::Debug for gate::Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Credential").finish_non_exhaustive()
+    }
+}
+
 /// The descriptors of the public services, for gRPC reflection.
 pub const FILE_DESCRIPTOR_SET: &[u8] = include_bytes!("gen/public.descriptors.bin");
 

@@ -22,6 +22,8 @@ fn checked_in_code_is_current() {
         .bytes(".sealwright.gate.v1.IssueRequest.tbs")
         .bytes(".sealwright.gate.v1.IssueRequest.csr")
         .bytes(".sealwright.gate.v1.Decision.input")
+        .bytes(".sealwright.gate.v1.Credential.token")
+        .skip_debug([".sealwright.gate.v1.Credential"])
         .bytes(".sealwright.gate.v1.Issued")
         .build_transport(true)
         .out_dir(scratch.path())

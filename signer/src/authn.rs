@@ -28,7 +28,7 @@ use tokio::sync::watch;
 
 pub use access::Error as AccessError;
 pub use bearer::Error as BearerError;
-pub use caller::{AuthSource, Caller, KubernetesFacts, ObjectRef, Peer, PeerTls, TokenEvidence};
+pub use caller::{AuthSource, Caller, KubernetesFacts, ObjectRef, Peer, PeerTls, Renewal, TokenEvidence};
 pub use client_cert::Error as ClientCertificateError;
 pub use config::AuthenticatorConfig;
 pub use failure::{AuthenticationFailure, Error, Unverified};
@@ -139,7 +139,7 @@ impl Authenticators {
                             .map_err(|source| BuildError::Cluster { name, source })?
                     }
                 };
-            let stamp = Stamp::new(&config.name, &config.attributes);
+            let stamp = Stamp::new(&config.name, &config.attributes, config.hands_over);
             entries.push(Entry { stamp, method });
         }
         Ok(Self { entries })

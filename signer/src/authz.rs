@@ -12,6 +12,7 @@ mod evidence;
 mod grant;
 mod input;
 mod node;
+mod origin;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +39,7 @@ pub(crate) use grant::GrantParts;
 #[doc(hidden)]
 pub use grant::{Offer, Terms};
 pub(crate) use node::NodeAuthorizer;
+use origin::{CallerOrigin, Origins};
 
 /// Why nothing was granted.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +87,7 @@ pub struct Authorizer {
     clock: SharedClock,
     metrics: Metrics,
     nodes: NodeAuthorizer,
+    origins: Origins,
 }
 
 /// One request on its way to a grant.
@@ -113,6 +116,7 @@ impl Authorizer {
             clock,
             metrics,
             nodes: NodeAuthorizer::default(),
+            origins: Origins::default(),
         }
     }
 
@@ -145,6 +149,17 @@ impl Authorizer {
             csr,
             now: self.clock.now(),
         };
+        let deadline = order.context().deadline;
+        let renewing = match self.origins.of(caller, &self.gate, deadline).await? {
+            CallerOrigin::Elsewhere => None,
+            CallerOrigin::Here(renewal) => Some(caller.renewing(renewal)),
+            CallerOrigin::NotReleased => {
+                let evidence = self.evidence(&case).undecided();
+                return Err(self.deny(&case, evidence, origin::not_released()).await);
+            }
+        };
+        let caller = renewing.as_ref().unwrap_or(caller);
+        let case = Case { caller, ..case };
         let stand_in = match self.nodes.stand_in(caller, order).await {
             Ok(stand_in) => stand_in,
             Err(denial) => {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use sealwright_identity::{SerialError, SerialNumber, SharedClock, Timestamp, Validity, ValidityError};
-use sealwright_proto::gate::{Evidence, IssueRequest};
+use sealwright_proto::gate::IssueRequest;
 use sealwright_x509::ceiling::CeilingViolation;
 use sealwright_x509::csr::VerifiedCsr;
 use sealwright_x509::lint::Finding;
@@ -93,20 +93,17 @@ impl CertificateAuthority {
         let ceiling = &parts.issuer.ceiling;
         sealwright_x509::ceiling::check(&fields, ceiling, &parts.issuer.chain, now)?;
         Ok(ToBeSigned {
-            request: issue_request(&parts.issuer.name, &leaf, csr, parts.evidence),
+            request: IssueRequest {
+                issuer: parts.issuer.name.to_string(),
+                tbs: Bytes::copy_from_slice(leaf.as_der()),
+                csr: Bytes::copy_from_slice(csr.der()),
+                evidence: Some(parts.evidence),
+                credential: parts.credential,
+            },
             serial,
             validity,
             context: parts.context,
         })
-    }
-}
-
-fn issue_request(issuer: &str, leaf: &LeafTbs, csr: &VerifiedCsr, evidence: Evidence) -> IssueRequest {
-    IssueRequest {
-        issuer: issuer.to_owned(),
-        tbs: Bytes::copy_from_slice(leaf.as_der()),
-        csr: Bytes::copy_from_slice(csr.der()),
-        evidence: Some(evidence),
     }
 }
 

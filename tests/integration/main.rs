@@ -11,6 +11,7 @@
 
 mod authentication;
 mod boundary;
+mod callers;
 mod certificate;
 mod cli;
 mod config;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use sealwright_gate::issuers::Issuers;
+use sealwright_gate::issuers::{Issuers, pinned_keys};
 use sealwright_identity::{Clock, SharedClock, SystemClock, TrustBundle};
 use sealwright_policy_wasm::{Engine, EngineSettings};
 use sealwright_runtime::Chain;
@@ -51,6 +51,7 @@ pub(super) fn check(loaded: &Loaded) -> Vec<Item> {
     }
     items.push(policies(loaded));
     items.push(authenticators(loaded));
+    items.push(verify_caller(loaded));
     items
 }
 
@@ -84,6 +85,23 @@ fn policies(loaded: &Loaded) -> Item {
         }
         Err(error) => Item::failed("policies", Chain(&error), fix),
     }
+}
+
+/// A gate without any takes the front's word for who a caller is: good, and said.
+fn verify_caller(loaded: &Loaded) -> Item {
+    const NAME: &str = "verify_caller";
+    let pins = &loaded.settings.gate.verify_caller;
+    if pins.is_empty() {
+        return Item::good(NAME, "none: the gate takes the front's word for who a caller is");
+    }
+    for pin in pins {
+        let Some(file) = &pin.jwks_file else { continue };
+        if let Err(error) = pinned_keys(&pin.authenticator, file) {
+            return Item::failed(NAME, Chain(&error), "put the issuer's JWK set there");
+        }
+    }
+    let names: Vec<_> = pins.iter().map(|pin| pin.authenticator.as_str()).collect();
+    Item::good(NAME, names.join(", "))
 }
 
 fn authenticators(loaded: &Loaded) -> Item {

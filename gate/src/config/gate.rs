@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sealwright_identity::{DnsName, HumanDuration};
 use serde::{Deserialize, Serialize};
 
-use super::{ConfigError, resolve};
+use super::{CallerKind, ConfigError, VerifyCallerConfig, resolve};
 
 /// `[gate]`
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -47,6 +47,9 @@ pub struct GateConfig {
     /// `[gate.serving]`: the front's own certificate; without it the front has none.
     #[serde(default)]
     pub serving: Option<ServingConfig>,
+    /// `[[gate.verify_caller]]`: with any, no caller is taken on the front's word alone.
+    #[serde(default)]
+    pub verify_caller: Vec<VerifyCallerConfig>,
 }
 
 /// A user that may connect to the named socket.
@@ -151,6 +154,14 @@ pub struct ServingConfig {
 }
 
 impl GateConfig {
+    /// Whether the front hands the tokens of this authenticator over.
+    #[must_use]
+    pub fn wants_token_of(&self, authenticator: &str) -> bool {
+        self.verify_caller
+            .iter()
+            .any(|entry| entry.kind == CallerKind::Jwt && entry.authenticator == authenticator)
+    }
+
     pub(super) fn resolve(&mut self, base: &Path) {
         resolve(base, &mut self.home);
         if let Some(socket) = &mut self.socket {
@@ -158,6 +169,9 @@ impl GateConfig {
         }
         if let Some(pin_file) = &mut self.token.pin_file {
             resolve(base, pin_file);
+        }
+        for entry in &mut self.verify_caller {
+            entry.resolve(base);
         }
         if self.token.module.components().count() > 1 {
             resolve(base, &mut self.token.module);

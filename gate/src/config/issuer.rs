@@ -26,6 +26,10 @@ pub struct IssuerConfig {
     /// The policies that must all allow, in this order. None means that nothing is allowed.
     #[serde(default)]
     pub policies: Vec<String>,
+    /// How long after somebody was last known by another credential a certificate may still be
+    /// renewed with the one before; for ever when it is not there.
+    #[serde(default)]
+    pub max_renewal_age: Option<HumanDuration>,
     /// `[issuers.ceiling]`
     #[serde(default)]
     pub ceiling: CeilingConfig,
@@ -110,6 +114,13 @@ impl IssuerConfig {
                     "list each policy once",
                 ));
             }
+        }
+        if self.max_renewal_age.is_some_and(|age| age.get().is_zero()) {
+            return Err(ConfigError::new(
+                key("max_renewal_age"),
+                "nothing could be renewed",
+                "write a duration such as \"90d\", or leave it out for no end",
+            ));
         }
         let ceiling = &self.ceiling;
         if ceiling.default_lifetime.get() > ceiling.max_lifetime.get() {

@@ -81,6 +81,17 @@ pub enum IssuersError {
         /// The missing policy.
         policy: String,
     },
+    /// The keys that callers are verified with cannot be used.
+    #[error("gate.verify_caller.{authenticator}.jwks_file: {} is no usable key set", path.display())]
+    Keys {
+        /// The authenticator.
+        authenticator: String,
+        /// The file.
+        path: PathBuf,
+        /// What does not hold.
+        #[source]
+        source: sealwright_jwt::KeySetError,
+    },
     /// The default issuer is not configured.
     #[error("default_issuer: no issuer is called {name:?}; name one of [[issuers]]")]
     Unknown {

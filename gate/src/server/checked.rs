@@ -19,6 +19,7 @@ use sealwright_x509::csr::{CsrLimits, VerifiedCsr};
 use sealwright_x509::lint::lint_leaf;
 use sealwright_x509::tbs::{LeafFields, LeafKind, LeafTbs};
 
+use super::caller::{Callers, Case, Presented};
 use super::evidence;
 use super::refused::Refused;
 use crate::config::ServingConfig;
@@ -47,6 +48,7 @@ pub(super) struct Rejection {
 pub(super) struct Ceilings {
     issuers: RwLock<Issuers>,
     serving: Option<ServingConfig>,
+    callers: Callers,
     clock: SharedClock,
 }
 
@@ -57,12 +59,22 @@ struct Fault {
 }
 
 impl Ceilings {
-    pub(super) fn new(issuers: Issuers, serving: Option<ServingConfig>, clock: SharedClock) -> Self {
+    pub(super) fn new(
+        issuers: Issuers,
+        serving: Option<ServingConfig>,
+        callers: Callers,
+        clock: SharedClock,
+    ) -> Self {
         Self {
             issuers: RwLock::new(issuers),
             serving,
+            callers,
             clock,
         }
+    }
+
+    pub(super) const fn callers(&self) -> &Callers {
+        &self.callers
     }
 
     pub(super) fn issuers(&self) -> Issuers {
@@ -76,17 +88,20 @@ impl Ceilings {
 
     /// A workload's certificate, as the front prepared it.
     ///
-    /// `profile_known` says whether the engine's description behind the evidence is stored.
+    /// `profile_known` says whether the engine's description behind the evidence is stored,
+    /// `presented` what is known of the caller's certificate.
     pub(super) fn check(
         &self,
         request: IssueRequest,
         profile_known: bool,
+        presented: &Presented,
     ) -> Result<Checked, Box<Rejection>> {
         let IssueRequest {
             issuer: name,
             tbs: tbs_der,
             csr,
             evidence,
+            credential,
         } = request;
         let evidence = evidence.unwrap_or_default();
         let issuers = self.issuers();
@@ -96,7 +111,18 @@ impl Ceilings {
             (None, _) => Err(unknown_issuer(&name)),
             (_, Err(error)) => Err(invalid_as(error.code(), error)),
             _ if !profile_known => Err(denied("engine_profile", "the engine profile is not known")),
-            (Some(issuer), Ok(tbs)) => self.judge(issuer, tbs, &csr, &evidence),
+            (Some(issuer), Ok(tbs)) => self.judge(
+                tbs,
+                &csr,
+                &Case {
+                    evidence: &evidence,
+                    credential: credential.as_ref(),
+                    presented,
+                    issuer,
+                    issuers: &issuers,
+                    now: self.clock.now(),
+                },
+            ),
         };
         let fields = decoded.as_ref().ok().map(LeafTbs::fields);
         let entry = DecisionEntry {
@@ -113,6 +139,7 @@ impl Ceilings {
             evidence: evidence.encode_to_vec(),
             kind: CertificateKind::Workload,
             denial: None,
+            renewal: presented.renewal().cloned(),
         };
         match (judged, issuer, decoded) {
             (Ok(()), Some(issuer), Ok(tbs)) => Ok(Checked {
@@ -126,7 +153,8 @@ impl Ceilings {
         }
     }
 
-    fn judge(&self, issuer: &Issuer, tbs: &LeafTbs, csr: &[u8], evidence: &Evidence) -> Result<(), Fault> {
+    fn judge(&self, tbs: &LeafTbs, csr: &[u8], case: &Case<'_>) -> Result<(), Fault> {
+        let issuer = case.issuer;
         let fields = tbs.fields();
         if fields.kind != LeafKind::Workload {
             return Err(denied(
@@ -135,7 +163,11 @@ impl Ceilings {
             ));
         }
         self.inside(issuer, tbs)?;
-        evidence::justify(evidence, issuer, fields).map_err(|error| denied("evidence", Chain(&error)))?;
+        evidence::justify(case.evidence, issuer, fields)
+            .map_err(|error| denied("evidence", Chain(&error)))?;
+        self.callers
+            .judge(case)
+            .map_err(|error| denied(error.code(), Chain(&error)))?;
         // Last, because it is the dearest.
         let csr = verified(csr)?;
         if csr.spki_der() != fields.spki_der {
@@ -172,6 +204,7 @@ impl Ceilings {
             evidence: Vec::new(),
             kind: CertificateKind::Serving,
             denial: None,
+            renewal: None,
         };
         let (Some(issuer), Some(serving)) = (issuer, &self.serving) else {
             let fault = denied("no_serving", "no [gate.serving] section is configured");
@@ -227,7 +260,11 @@ impl Ceilings {
 
     /// The record of a denial that the front decided. It needs no issuer of ours: what was
     /// asked for in vain may be an issuer that does not exist.
-    pub(super) fn denial(&self, request: RecordDenial) -> Result<DecisionEntry, Refused> {
+    pub(super) fn denial(
+        &self,
+        request: RecordDenial,
+        presented: &Presented,
+    ) -> Result<DecisionEntry, Refused> {
         let RecordDenial {
             issuer: name,
             csr,
@@ -261,6 +298,7 @@ impl Ceilings {
                 field: (!denial.field.is_empty()).then_some(denial.field),
                 hint: (!denial.hint.is_empty()).then_some(denial.hint),
             }),
+            renewal: presented.renewal().cloned(),
         })
     }
 }

@@ -6,15 +6,17 @@ use std::sync::Arc;
 use sealwright_identity::SharedClock;
 use sealwright_ledger::Ledger;
 use sealwright_proto::gate::{
-    DenialRecorded, IssueRequest, Issued, IssuerStatus, QueryResponse, RecordDenial, ServingRequest, Status,
-    request, response,
+    DenialRecorded, Evidence, IssueRequest, Issued, IssuerStatus, OriginRequest, QueryResponse, RecordDenial,
+    ServingRequest, Status, request, response,
 };
 
+use super::caller::{self, Presented};
 use super::checked::{Ceilings, Checked};
 use super::connection::{Context, Handler, Roles};
 use super::door::Door;
 use super::keys::Keys;
 use super::metrics::{Metrics, Stage};
+use super::origin::{OriginError, Origins, Standing};
 use super::profiles::Profiles;
 use super::query;
 use super::recorded::{Halt, Records, Released};
@@ -32,6 +34,7 @@ pub(super) struct Gate {
     pub(super) home: PathBuf,
     pub(super) disk_reserve: u64,
     profiles: Arc<Profiles>,
+    origins: Origins,
 }
 
 impl Gate {
@@ -51,14 +54,16 @@ impl Gate {
             home: surroundings.home,
             disk_reserve: surroundings.disk_reserve,
             profiles: Arc::clone(&door.profiles),
+            origins: Origins::default(),
         }
     }
 
     async fn issue(&self, request: IssueRequest, context: &Context) -> Result<Issued, Refused> {
         let profile_known = self.profiles.know(request.evidence.as_ref());
+        let presented = self.presented(request.evidence.as_ref()).await?;
         let checked = {
             let _timer = self.metrics.timer(Stage::Check);
-            self.ceilings.check(request, profile_known)
+            self.ceilings.check(request, profile_known, &presented)
         };
         self.answer(checked.map_err(Halt::from), context).await
     }
@@ -97,9 +102,36 @@ impl Gate {
     }
 
     async fn denial(&self, request: RecordDenial) -> Result<DenialRecorded, Refused> {
-        let entry = self.ceilings.denial(request)?;
+        let presented = self.presented(request.evidence.as_ref()).await?;
+        let entry = self.ceilings.denial(request, &presented)?;
         let sequence = self.records.deny(entry).await?;
         Ok(DenialRecorded { sequence })
+    }
+
+    /// What is known of the certificate of a caller that is known by one.
+    async fn presented(&self, evidence: Option<&Evidence>) -> Result<Presented, Refused> {
+        let Some(certificate) = caller::certificate_of(evidence) else {
+            return Ok(Presented::Nothing);
+        };
+        match self.standing(certificate).await {
+            Ok(standing) => Ok(Presented::Certificate(standing)),
+            Err(OriginError::Certificate(error)) => Ok(Presented::Unreadable(error)),
+            Err(error @ OriginError::Ledger(_)) => Err(unavailable(&error)),
+        }
+    }
+
+    async fn origin(&self, request: &OriginRequest) -> Result<sealwright_proto::gate::Origin, Refused> {
+        match self.standing(&request.certificate).await {
+            Ok(standing) => Ok(standing.into()),
+            Err(error @ OriginError::Certificate(_)) => Err(Refused::Invalid(error.to_string())),
+            Err(error @ OriginError::Ledger(_)) => Err(unavailable(&error)),
+        }
+    }
+
+    async fn standing(&self, certificate: &[u8]) -> Result<Standing, OriginError> {
+        let issuers = self.ceilings.issuers();
+        let reader = self.records.ledger().reader();
+        self.origins.find(certificate, reader, &issuers).await
     }
 
     async fn status(&self) -> Status {
@@ -171,7 +203,7 @@ impl Gate {
     async fn dispatch(&self, body: request::Body, context: &Context) -> Result<response::Body, Refused> {
         use request::Body;
         let role = match &body {
-            Body::Issue(_) | Body::Serving(_) | Body::Denial(_) => Some(Role::Issue),
+            Body::Issue(_) | Body::Serving(_) | Body::Denial(_) | Body::Origin(_) => Some(Role::Issue),
             Body::Query(_) => Some(Role::Read),
             Body::Status(_) | Body::Cancel(_) => None,
         };
@@ -183,6 +215,7 @@ impl Gate {
             Body::Serving(request) => response::Body::Issued(self.serving(&request, context).await?),
             Body::Denial(request) => response::Body::Denial(self.denial(request).await?),
             Body::Query(request) => response::Body::Query(self.query(request, context).await?),
+            Body::Origin(request) => response::Body::Origin(self.origin(&request).await?),
             Body::Status(_) => response::Body::Status(self.status().await),
             // Connections take these themselves.
             Body::Cancel(_) => return Err(Refused::Invalid("nothing to cancel".into())),
@@ -217,12 +250,17 @@ impl Handler for Gate {
     }
 }
 
+fn unavailable(error: &OriginError) -> Refused {
+    Refused::Unavailable(sealwright_runtime::Chain(error).to_string())
+}
+
 const fn kind_of(body: &request::Body) -> &'static str {
     match body {
         request::Body::Issue(_) => "issue",
         request::Body::Serving(_) => "serving",
         request::Body::Denial(_) => "denial",
         request::Body::Query(_) => "query",
+        request::Body::Origin(_) => "origin",
         request::Body::Status(_) | request::Body::Cancel(_) => "status",
     }
 }

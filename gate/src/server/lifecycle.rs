@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sealwright_jwt::Trust;
 use sealwright_ledger::LedgerConfig;
 use sealwright_runtime::Chain;
 use tokio::sync::mpsc;
@@ -10,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{error, info, warn};
 
+use super::caller::Callers;
 use super::checked::Ceilings;
 use super::connection::Bounds;
 use super::door::{self, Door};
@@ -18,6 +20,7 @@ use super::gate::{Gate, Surroundings};
 use super::home::Home;
 use super::keys::{Keys, KeysConfig, KeysError, Ring};
 use super::metrics::Metrics;
+use super::pins::Pins;
 use super::start::{self, Facts};
 use super::{Command, ServerConfig, StreamSource, never, within};
 use crate::config::GateConfig;
@@ -62,6 +65,11 @@ async fn live(
     let home = Home::lock(&file.gate.home).await?;
     let streams = Streams::open(source, &file.gate)?;
     let issuers = Issuers::load(&file, clock.now())?;
+    let trust = Trust {
+        domain: file.trust_domain.clone(),
+        aliases: file.trust_domain_aliases.clone(),
+    };
+    let pins = Pins::load(&file.gate.verify_caller, &trust)?;
     let keys_config = KeysConfig::new(&file.gate.token, &issuers, home.path())?;
     let gathering = {
         let file = file.clone();
@@ -112,7 +120,8 @@ async fn live(
         home: home.path().to_owned(),
         disk_reserve: file.gate.disk_reserve_bytes,
     };
-    let ceilings = Ceilings::new(issuers, file.gate.serving.clone(), clock);
+    let callers = Callers { trust, pins };
+    let ceilings = Ceilings::new(issuers, file.gate.serving.clone(), callers, clock);
     let gate = Arc::new(Gate::new(ceilings, ledger.clone(), keys, &door, surroundings));
     door.open(Arc::clone(&gate));
     let life = Life {
@@ -259,6 +268,7 @@ impl Life {
             }
         }
         start::store(self.gate.records.ledger(), &fresh).await?;
+        self.gate.ceilings.callers().pins.reload()?;
         self.gate.ceilings.replace(fresh);
         self.record("reload", self.gate.keys.ring().as_deref()).await
     }

@@ -33,7 +33,7 @@ struct StageLabel {
     stage: &'static str,
 }
 
-const KINDS: [&str; 5] = ["issue", "serving", "status", "denial", "query"];
+const KINDS: [&str; 6] = ["issue", "serving", "status", "denial", "query", "origin"];
 const OUTCOMES: [&str; 9] = [
     "ok",
     "denied",

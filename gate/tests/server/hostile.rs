@@ -27,7 +27,7 @@ fn masters() -> Vec<u8> {
 }
 
 /// The attempt is refused in this way and is the newest record, with this code.
-async fn refused(running: &Running, what: &str, request: IssueRequest, code: &str) {
+pub(crate) async fn refused(running: &Running, what: &str, request: IssueRequest, code: &str) {
     let error = running.issue(request).await.unwrap_err();
     assert!(
         matches!(error, ClientError::Denied { .. } | ClientError::Invalid { .. }),

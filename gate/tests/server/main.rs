@@ -13,8 +13,11 @@
     reason = "tests"
 )]
 
+mod callers;
 mod der;
 mod honest;
 mod hostile;
+mod renewals;
 mod surroundings;
+mod tokens;
 mod world;

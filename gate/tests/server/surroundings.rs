@@ -107,6 +107,7 @@ fn what_an_earlier_run_left_open_is_unreleased_and_keeps_its_serial() {
                 evidence: Vec::new(),
                 kind: CertificateKind::Workload,
                 denial: None,
+                renewal: None,
             };
             ledger.append(&entry).await.unwrap();
             ledger.close().await;

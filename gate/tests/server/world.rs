@@ -19,7 +19,7 @@ use sealwright_hsm::{
     provision,
 };
 use sealwright_identity::{
-    Clock, Digest, KeyType, San, SerialNumber, SystemClock, Timestamp, Usage, Validity,
+    Clock, Digest, KeyType, San, SerialNumber, SharedClock, SystemClock, Timestamp, Usage, Validity,
 };
 use sealwright_proto::gate::{
     Caller, Decision, Evidence, IssueRequest, Issued, PolicyVerdict, QueryRequest, RequestFacts,
@@ -90,6 +90,7 @@ fn module() -> PathBuf {
 pub struct World {
     pub folder: PathBuf,
     pub file: GateFile,
+    pub clock: SharedClock,
 }
 
 impl World {
@@ -139,6 +140,7 @@ impl World {
         let world = Self {
             folder: folder.to_owned(),
             file,
+            clock: Arc::new(SystemClock),
         };
         world.provision().await;
         world
@@ -194,6 +196,7 @@ impl World {
             fs::write(self.folder.join(name), pem::encode(pem::CERTIFICATE, der)).unwrap();
         };
         write("roots.pem", &root_der);
+        fs::write(self.folder.join("root-key.pem"), root_key.serialize_pem()).unwrap();
         write("chain.pem", &issuing_der);
     }
 
@@ -233,7 +236,7 @@ impl World {
     pub fn config(&self) -> ServerConfig {
         ServerConfig {
             file: self.file.clone(),
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&self.clock),
         }
     }
 
@@ -318,6 +321,16 @@ impl Order {
         }
     }
 
+    pub fn caller(&mut self) -> &mut Caller {
+        self.evidence.caller.as_mut().unwrap()
+    }
+
+    /// Has the policies' input say of the caller what the evidence says, and no more.
+    pub fn tell_policies(&mut self, more: serde_json::Value) {
+        let input = input(self.caller(), more);
+        self.decision().input = input.into();
+    }
+
     pub fn decision(&mut self) -> &mut Decision {
         self.evidence.decision.as_mut().unwrap()
     }
@@ -336,6 +349,7 @@ impl Order {
             tbs: tbs.into(),
             csr: self.csr.clone().into(),
             evidence: Some(self.evidence.clone()),
+            credential: None,
         }
     }
 }
@@ -367,23 +381,39 @@ pub fn evidence(issuer: &Issuer) -> Evidence {
         fuel: 1234,
         ..PolicyVerdict::default()
     };
+    let caller = Caller {
+        source: "jwt".into(),
+        authenticator: "kubernetes".into(),
+        identities: vec![WEB.into()],
+        ..Caller::default()
+    };
     Evidence {
-        caller: Some(Caller {
-            source: "jwt".into(),
-            authenticator: "kubernetes".into(),
-            identities: vec![WEB.into()],
-            ..Caller::default()
-        }),
+        caller: Some(caller.clone()),
         request: Some(RequestFacts::default()),
         decision: Some(Decision {
             engine_profile_digest: Digest::of(PROFILE.as_bytes()).to_string(),
             engine_profile: PROFILE.into(),
-            input_schema: "sealwright.policy-input/1".into(),
-            input: b"{}".to_vec().into(),
+            input_schema: "sealwright.policy-input/2".into(),
+            input: input(&caller, serde_json::json!({})).into(),
             policies: issuer.policies.iter().map(verdict).collect(),
             ..Decision::default()
         }),
     }
+}
+
+/// What policies are told of a caller, with more members or other ones.
+pub fn input(caller: &Caller, more: serde_json::Value) -> Vec<u8> {
+    let mut told = serde_json::json!({
+        "source": caller.source,
+        "authenticator": caller.authenticator,
+        "identities": caller.identities,
+        "attributes": {},
+        "previous_serial": null,
+        "first_authenticated_at": null,
+    });
+    let members = told.as_object_mut().unwrap();
+    members.extend(more.as_object().unwrap().clone());
+    serde_json::json!({ "caller": told }).to_string().into_bytes()
 }
 
 /// The to-be-signed part and the signature of a certificate.

@@ -3,14 +3,14 @@
 use std::str::FromStr;
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use sealwright_identity::SerialNumber;
+use sealwright_identity::{SerialNumber, Timestamp};
 use serde_json::{Map, Value, json};
 
 use super::{LedgerReader, ReadError, outcome_of};
 use crate::{
     body::Body,
     chain::RawEntry,
-    entry::{DecisionEntry, EntryKind, Outcome},
+    entry::{CertificateKind, DecisionEntry, EntryKind, Outcome},
 };
 
 /// Which record is wanted.
@@ -103,6 +103,17 @@ impl Record {
         put(json, "identities", json!(decision.identities));
         put(json, "policies", json!(decision.policies));
         put(json, "denial", json!(decision.denial));
+        let renewal = decision.renewal.as_ref();
+        put(
+            json,
+            "previous_serial",
+            json!(renewal.map(|renewal| &renewal.previous)),
+        );
+        put(
+            json,
+            "first_authenticated_at",
+            json!(self.first_authenticated_at(decision)),
+        );
         put(json, "csr", optional_pem("CERTIFICATE REQUEST", &decision.csr));
         put(json, "tbs", optional_base64(&decision.tbs));
         put(json, "evidence", optional_base64(&decision.evidence));
@@ -123,6 +134,18 @@ impl Record {
         if let Some(start) = &self.start {
             put(json, "start", Value::Object(entry_json(start)));
         }
+    }
+}
+
+impl Record {
+    /// Of a renewal, what was found then; of a workload's first certificate, its own time.
+    fn first_authenticated_at(&self, decision: &DecisionEntry) -> Option<Timestamp> {
+        if let Some(renewal) = &decision.renewal {
+            return Some(renewal.first_authenticated_at);
+        }
+        let first =
+            self.entry.entry_kind() == Ok(EntryKind::Decision) && decision.kind == CertificateKind::Workload;
+        first.then_some(self.entry.recorded_at)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
-use sealwright_ledger::{Filter, LedgerReader, Outcome, ReadError, Selector};
+use sealwright_ledger::{DecisionEntry, Filter, LedgerReader, Outcome, ReadError, Renewal, Selector};
 use serde_json::json;
 
 use crate::support::{Home, certificate, decision, name, one_of_everything, serial, start};
@@ -49,6 +49,51 @@ async fn lists_each_request_once_oldest_first() {
         }],
     });
     assert_eq!(json, expected);
+}
+
+#[tokio::test]
+async fn a_released_certificate_leads_to_the_first_of_its_chain() {
+    let home = Home::new();
+    let ledger = home.open().await;
+    let first = decision(1);
+    let appended = ledger.append(&first).await.unwrap();
+    let reader = reader(&home).await;
+    // Decided on, and never left.
+    assert_eq!(reader.released(&serial(1)).await.unwrap(), None);
+    let whole = certificate(appended.sequence, &first);
+    ledger.complete(&whole).await.unwrap();
+    let found = reader.released(&serial(1)).await.unwrap().unwrap();
+    assert_eq!(found.decision, first);
+    assert_eq!(found.first_authenticated_at(), appended.recorded_at);
+    assert_eq!(
+        found.fingerprint,
+        sealwright_identity::Digest::of(&whole.certificate)
+    );
+    home.tick();
+    let second = DecisionEntry {
+        renewal: Some(Renewal {
+            previous: serial(1),
+            first_authenticated_at: found.first_authenticated_at(),
+        }),
+        ..decision(2)
+    };
+    let renewed = ledger.append(&second).await.unwrap();
+    ledger
+        .complete(&certificate(renewed.sequence, &second))
+        .await
+        .unwrap();
+    let found = reader.released(&serial(2)).await.unwrap().unwrap();
+    assert_eq!(found.first_authenticated_at(), appended.recorded_at);
+    assert_ne!(renewed.recorded_at, appended.recorded_at);
+
+    let shown = reader.show(&Selector::Serial(serial(2))).await.unwrap();
+    assert_eq!(shown["previous_serial"], serial(1).to_string());
+    assert_eq!(shown["first_authenticated_at"], json!(appended.recorded_at));
+    let shown = reader.show(&Selector::Serial(serial(1))).await.unwrap();
+    assert_eq!(shown["previous_serial"], json!(null));
+    assert_eq!(shown["first_authenticated_at"], json!(appended.recorded_at));
+    assert_eq!(reader.released(&serial(3)).await.unwrap(), None);
+    ledger.close().await;
 }
 
 #[tokio::test]

@@ -87,6 +87,7 @@ pub(crate) fn decision(number: u64) -> DecisionEntry {
         evidence: noise(number + 2, 1500),
         kind: CertificateKind::Workload,
         denial: None,
+        renewal: None,
     }
 }
 

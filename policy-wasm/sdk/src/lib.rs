@@ -50,6 +50,25 @@ pub use verdict::{Deny, Narrow, allow, deny, narrow};
 
 use serde::de::DeserializeOwned;
 
+impl Caller {
+    /// What Sealwright says of the caller under this name, by its configuration or by itself.
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        let found = self.attributes.iter().find(|attribute| attribute.name == name)?;
+        Some(&found.value)
+    }
+
+    /// The serial of the certificate that the caller renews, if it is one of this installation.
+    pub fn previous_serial(&self) -> Option<&str> {
+        self.attribute("previous_serial")
+    }
+
+    /// When somebody was last known by another credential than a certificate of this
+    /// installation, in seconds since the Unix epoch; `None` where there was no renewal.
+    pub fn first_authenticated_at(&self) -> Option<i64> {
+        self.attribute("first_authenticated_at")?.parse().ok()
+    }
+}
+
 /// A policy: a pure function of its settings and one input.
 pub trait Policy {
     /// The settings, as they stand in Sealwright's configuration. Put

@@ -22,6 +22,8 @@ pub(crate) fn sample() -> PolicyInput {
             cluster: Some("east".to_owned()),
             attributes: [("tier".to_owned(), "gold".to_owned())].into(),
             claims: BTreeMap::new(),
+            previous_serial: None,
+            first_authenticated_at: None,
         },
         csr: CsrFacts {
             uris: vec!["spiffe://cluster.local/ns/shop/sa/cart".to_owned()],
@@ -55,7 +57,10 @@ pub(crate) fn sample() -> PolicyInput {
     }
 }
 
-const GOLDEN: &str = r#"{"caller":{"attributes":{"tier":"gold"},"authenticator":"kubernetes","claims":{},"cluster":"east","identities":["spiffe://cluster.local/ns/shop/sa/cart"],"kubernetes":{"namespace":"shop","node_name":"node-1","node_uid":null,"pod_name":"cart-0","pod_uid":null,"service_account":"cart"},"source":"jwt"},"ceiling":{"default_lifetime_seconds":86400,"dns_patterns":["*.shop.svc"],"key_types":["p256","rsa2048"],"max_lifetime_seconds":7776000,"names":["URI:spiffe://cluster.local/ns/shop/sa/cart"],"usages":["server","client"]},"csr":{"common_name":null,"dns":[],"emails":[],"extensions":["2.5.29.17"],"ips":[],"is_ca":false,"key_type":"p256","organizations":[""],"signature_algorithm":"ecdsa-with-SHA256","spki_digest":"sha256:2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683","uris":["spiffe://cluster.local/ns/shop/sa/cart"]},"decided_at":1790000000,"issuer":{"name":"default","trust_domain":"cluster.local"},"request":{"lifetime_seconds":86400},"schema":"sealwright.policy-input/1"}"#;
+const GOLDEN: &str = r#"{"caller":{"attributes":{"tier":"gold"},"authenticator":"kubernetes","claims":{},"cluster":"east","first_authenticated_at":null,"identities":["spiffe://cluster.local/ns/shop/sa/cart"],"kubernetes":{"namespace":"shop","node_name":"node-1","node_uid":null,"pod_name":"cart-0","pod_uid":null,"service_account":"cart"},"previous_serial":null,"source":"jwt"},"ceiling":{"default_lifetime_seconds":86400,"dns_patterns":["*.shop.svc"],"key_types":["p256","rsa2048"],"max_lifetime_seconds":7776000,"names":["URI:spiffe://cluster.local/ns/shop/sa/cart"],"usages":["server","client"]},"csr":{"common_name":null,"dns":[],"emails":[],"extensions":["2.5.29.17"],"ips":[],"is_ca":false,"key_type":"p256","organizations":[""],"signature_algorithm":"ecdsa-with-SHA256","spki_digest":"sha256:2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683","uris":["spiffe://cluster.local/ns/shop/sa/cart"]},"decided_at":1790000000,"issuer":{"name":"default","trust_domain":"cluster.local"},"request":{"lifetime_seconds":86400},"schema":"sealwright.policy-input/2"}"#;
+
+/// The same decision, as it was written before.
+const GOLDEN_1: &str = r#"{"caller":{"attributes":{"tier":"gold"},"authenticator":"kubernetes","claims":{},"cluster":"east","identities":["spiffe://cluster.local/ns/shop/sa/cart"],"kubernetes":{"namespace":"shop","node_name":"node-1","node_uid":null,"pod_name":"cart-0","pod_uid":null,"service_account":"cart"},"source":"jwt"},"ceiling":{"default_lifetime_seconds":86400,"dns_patterns":["*.shop.svc"],"key_types":["p256","rsa2048"],"max_lifetime_seconds":7776000,"names":["URI:spiffe://cluster.local/ns/shop/sa/cart"],"usages":["server","client"]},"csr":{"common_name":null,"dns":[],"emails":[],"extensions":["2.5.29.17"],"ips":[],"is_ca":false,"key_type":"p256","organizations":[""],"signature_algorithm":"ecdsa-with-SHA256","spki_digest":"sha256:2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683","uris":["spiffe://cluster.local/ns/shop/sa/cart"]},"decided_at":1790000000,"issuer":{"name":"default","trust_domain":"cluster.local"},"request":{"lifetime_seconds":86400},"schema":"sealwright.policy-input/1"}"#;
 
 #[test]
 fn has_golden_bytes() {
@@ -99,12 +104,47 @@ fn keys_stand_in_the_order_of_utf_16() {
 }
 
 #[test]
+fn reads_what_was_written_before() {
+    assert_eq!(
+        PolicyInput::from_canonical(GOLDEN_1.as_bytes()).unwrap(),
+        sample()
+    );
+}
+
+#[test]
+fn the_origin_reaches_a_policy_among_its_attributes() {
+    let mut input = sample();
+    input.caller.previous_serial = Some("7f01".to_owned());
+    input.caller.first_authenticated_at = Some(1_789_000_000);
+    assert_eq!(PolicyInput::from_canonical(&input.canonical()).unwrap(), input);
+    let attributes: Vec<_> = input
+        .to_wit()
+        .caller
+        .attributes
+        .into_iter()
+        .map(|attribute| (attribute.name, attribute.value))
+        .collect();
+    let expected = [
+        ("first_authenticated_at", "1789000000"),
+        ("previous_serial", "7f01"),
+        ("tier", "gold"),
+    ];
+    assert_eq!(
+        attributes,
+        expected.map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+}
+
+#[test]
 fn reads_back_only_its_own_bytes() {
     let input = sample();
     assert_eq!(PolicyInput::from_canonical(&input.canonical()).unwrap(), input);
     for wrong in [
-        GOLDEN.replace("policy-input/1", "policy-input/2"),
-        GOLDEN.replace(r#","schema":"sealwright.policy-input/1""#, ""),
+        GOLDEN.replace("policy-input/2", "policy-input/1"),
+        GOLDEN.replace("policy-input/2", "policy-input/3"),
+        GOLDEN_1.replace("policy-input/1", "policy-input/2"),
+        GOLDEN_1.replace(r#""is_ca":false"#, r#""is_ca": false"#),
+        GOLDEN.replace(r#","schema":"sealwright.policy-input/2""#, ""),
         GOLDEN.replace(r#""is_ca":false"#, r#""is_ca": false"#),
         GOLDEN.replace(r#""is_ca":false"#, r#""is_ca":false,"is_ca":false"#),
         GOLDEN.replace(r#""is_ca""#, r#""is_root""#),

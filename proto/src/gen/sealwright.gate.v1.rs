@@ -7,7 +7,7 @@ pub struct Request {
     /// Milliseconds from the gate's receipt of the frame; 0 means the gate's own limit.
     #[prost(uint32, tag = "2")]
     pub timeout_ms: u32,
-    #[prost(oneof = "request::Body", tags = "3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "request::Body", tags = "3, 4, 5, 6, 7, 8, 9")]
     pub body: ::core::option::Option<request::Body>,
 }
 /// Nested message and enum types in `Request`.
@@ -27,13 +27,15 @@ pub mod request {
         /// The request with this id is no longer waited for.
         #[prost(uint64, tag = "8")]
         Cancel(u64),
+        #[prost(message, tag = "9")]
+        Origin(super::OriginRequest),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Response {
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "response::Body", tags = "2, 3, 4, 5, 6")]
+    #[prost(oneof = "response::Body", tags = "2, 3, 4, 5, 6, 7")]
     pub body: ::core::option::Option<response::Body>,
 }
 /// Nested message and enum types in `Response`.
@@ -50,6 +52,8 @@ pub mod response {
         Query(super::QueryResponse),
         #[prost(message, tag = "6")]
         Refusal(super::Refusal),
+        #[prost(message, tag = "7")]
+        Origin(super::Origin),
     }
 }
 /// A certificate to be recorded, signed and verified. The gate parses every part of it again.
@@ -66,6 +70,83 @@ pub struct IssueRequest {
     pub csr: ::prost::bytes::Bytes,
     #[prost(message, optional, tag = "4")]
     pub evidence: ::core::option::Option<Evidence>,
+    /// The caller's token, only where the configuration has the gate verify the callers of its
+    /// authenticator (section `gate.verify_caller`). A secret: it is in no record and no log line.
+    #[prost(message, optional, tag = "5")]
+    pub credential: ::core::option::Option<Credential>,
+}
+/// A bearer token, whole. Its Debug output is redacted.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Credential {
+    #[prost(bytes = "bytes", tag = "1")]
+    pub token: ::prost::bytes::Bytes,
+}
+/// Where does the certificate that a caller presents come from?
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct OriginRequest {
+    /// DER of the client's certificate.
+    #[prost(bytes = "vec", tag = "1")]
+    pub certificate: ::prost::alloc::vec::Vec<u8>,
+}
+/// What the ledger says of a client certificate.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Origin {
+    #[prost(enumeration = "origin::Standing", tag = "1")]
+    pub standing: i32,
+    #[prost(string, tag = "2")]
+    pub serial: ::prost::alloc::string::String,
+    /// When somebody was last known by another credential than a certificate of this ledger.
+    #[prost(int64, tag = "3")]
+    pub first_authenticated_micros: i64,
+}
+/// Nested message and enum types in `Origin`.
+pub mod origin {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Standing {
+        Unspecified = 0,
+        /// It left this gate: the fields below are set.
+        Released = 1,
+        /// Of an issuer of ours, and never left this gate: nothing is renewed with it.
+        NotReleased = 2,
+        /// Of an authority that is none of our issuers: it has no origin here.
+        Foreign = 3,
+    }
+    impl Standing {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "STANDING_UNSPECIFIED",
+                Self::Released => "RELEASED",
+                Self::NotReleased => "NOT_RELEASED",
+                Self::Foreign => "FOREIGN",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "STANDING_UNSPECIFIED" => Some(Self::Unspecified),
+                "RELEASED" => Some(Self::Released),
+                "NOT_RELEASED" => Some(Self::NotReleased),
+                "FOREIGN" => Some(Self::Foreign),
+                _ => None,
+            }
+        }
+    }
 }
 /// A serving certificate for the front: the gate's configuration alone decides its names and lifetime.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]

@@ -9,9 +9,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use rustls_pki_types::CertificateDer;
-use sealwright_identity::{SpiffeId, Timestamp};
+use sealwright_identity::{SerialNumber, SpiffeId, Timestamp};
 use sealwright_jwt::Recognized;
 pub use sealwright_jwt::{KubernetesFacts, ObjectRef, TokenEvidence};
+use secrecy::SecretString;
 
 /// The attribute that names a node proxy which acts for another identity.
 const ON_BEHALF: &str = "impersonator";
@@ -59,6 +60,15 @@ impl fmt::Display for AuthSource {
     }
 }
 
+/// The certificate of this installation that a caller presented, by the word of the ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Renewal {
+    /// Its serial.
+    pub previous: SerialNumber,
+    /// When somebody was last known by another credential than a certificate of this installation.
+    pub first_authenticated_at: Timestamp,
+}
+
 /// Somebody an authenticator vouched for.
 #[derive(Clone, Debug)]
 pub struct Caller {
@@ -69,6 +79,8 @@ pub struct Caller {
     kubernetes: Option<Arc<KubernetesFacts>>,
     token: Option<Arc<TokenEvidence>>,
     client_chain: Vec<Vec<u8>>,
+    credential: Option<Arc<SecretString>>,
+    renewal: Option<Arc<Renewal>>,
     peer: SocketAddr,
     valid_until: Timestamp,
 }
@@ -89,6 +101,8 @@ impl Caller {
             kubernetes: None,
             token: None,
             client_chain: chain.iter().map(|der| der.to_vec()).collect(),
+            credential: None,
+            renewal: None,
             peer: peer.addr,
             valid_until,
         }
@@ -110,8 +124,24 @@ impl Caller {
             kubernetes,
             token: Some(token),
             client_chain: Vec::new(),
+            credential: None,
+            renewal: None,
             peer: peer.addr,
             valid_until,
+        }
+    }
+
+    /// The same caller with its token, where the gate wants to see it.
+    pub(super) fn handing_over(self, stamp: &Stamp, token: &str) -> Self {
+        let credential = stamp.hands_over.then(|| Arc::new(SecretString::from(token)));
+        Self { credential, ..self }
+    }
+
+    /// The same caller with what the ledger says of its certificate.
+    pub(crate) fn renewing(&self, renewal: Arc<Renewal>) -> Self {
+        Self {
+            renewal: Some(renewal),
+            ..self.clone()
         }
     }
 
@@ -126,7 +156,10 @@ impl Caller {
         Self {
             identities: vec![identity],
             presented: own,
-            stamp: Stamp::new(&self.stamp.authenticator, &attributes),
+            stamp: Stamp {
+                attributes: Arc::new(attributes),
+                ..self.stamp.clone()
+            },
             ..self.clone()
         }
     }
@@ -194,6 +227,17 @@ impl Caller {
         self.valid_until
     }
 
+    /// The token, for the gate alone; only where it verifies the callers of this authenticator.
+    pub(crate) fn credential(&self) -> Option<&SecretString> {
+        self.credential.as_deref()
+    }
+
+    /// What the ledger says of the caller's certificate, if it is one of this installation.
+    #[must_use]
+    pub fn renewal(&self) -> Option<&Renewal> {
+        self.renewal.as_deref()
+    }
+
     /// The address that the request came from.
     #[must_use]
     pub fn peer(&self) -> SocketAddr {
@@ -206,13 +250,16 @@ impl Caller {
 pub(super) struct Stamp {
     pub(super) authenticator: Arc<str>,
     pub(super) attributes: Arc<BTreeMap<String, String>>,
+    /// Whether the gate wants to see the tokens.
+    pub(super) hands_over: bool,
 }
 
 impl Stamp {
-    pub(super) fn new(name: &str, attributes: &BTreeMap<String, String>) -> Self {
+    pub(super) fn new(name: &str, attributes: &BTreeMap<String, String>, hands_over: bool) -> Self {
         Self {
             authenticator: name.into(),
             attributes: Arc::new(attributes.clone()),
+            hands_over,
         }
     }
 }

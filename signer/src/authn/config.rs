@@ -25,6 +25,9 @@ pub struct AuthenticatorConfig {
     pub attributes: BTreeMap<String, String>,
     /// What it looks at.
     pub kind: AuthenticatorKind,
+    /// Whether the tokens are handed over to the gate, as `[[gate.verify_caller]]` asks for. Not
+    /// of this section.
+    pub hands_over: bool,
 }
 
 /// What an authenticator looks at.

@@ -103,15 +103,17 @@ impl Jwt {
         peer: &Peer,
         stamp: &Stamp,
     ) -> Result<Caller, Error> {
-        let verified = self.verified(bearer::token(headers)?).await?;
-        Ok(Caller::by_token(
+        let token = bearer::token(headers)?;
+        let verified = self.verified(token).await?;
+        let caller = Caller::by_token(
             stamp,
             verified.recognized().clone(),
             verified.kubernetes().cloned(),
             Arc::clone(verified.evidence()),
             peer,
             verified.expires_at(),
-        ))
+        );
+        Ok(caller.handing_over(stamp, token))
     }
 
     async fn verified(&self, token: &str) -> Result<Arc<Verified>, Error> {

@@ -158,14 +158,15 @@ impl TokenReview {
             header_json,
             claims_json,
         });
-        Ok(Caller::by_token(
+        let caller = Caller::by_token(
             &cluster.stamp,
             recognized,
             Some(facts),
             evidence,
             peer,
             expires_at,
-        ))
+        );
+        Ok(caller.handing_over(&cluster.stamp, text))
     }
 
     /// Reads every kubeconfig again and forgets all answers. The first failure is returned,

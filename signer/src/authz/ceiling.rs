@@ -53,6 +53,19 @@ pub(super) fn denial(case: &Case<'_>) -> Option<Denial> {
             &format!("use one of {}", allowed.join(", ")),
         ));
     }
+    if let Some(renewal) = caller.renewal()
+        && !issuer.may_renew(renewal.first_authenticated_at, case.now)
+    {
+        return Some(deny(
+            "RENEWAL_TOO_OLD",
+            "caller",
+            format!(
+                "the last authentication by another credential than a certificate was at {}, longer ago than issuer {} allows",
+                renewal.first_authenticated_at, issuer.name
+            ),
+            "authenticate with a token again, without the certificate",
+        ));
+    }
     let foreign = caller
         .identities()
         .iter()

@@ -3,10 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use sealwright_gate::issuers::Issuer;
 use sealwright_identity::{Ceiling, San, SpiffeId, Usage};
 use sealwright_policy_wasm::Narrowing;
-use sealwright_proto::gate::{Denial, Evidence};
+use sealwright_proto::gate::{Credential, Denial, Evidence};
+use secrecy::ExposeSecret as _;
 
 use super::{Case, input};
 use crate::service::RequestContext;
@@ -23,6 +25,8 @@ pub(crate) struct GrantParts {
     pub(crate) usages: Vec<Usage>,
     pub(crate) lifetime: Duration,
     pub(crate) evidence: Evidence,
+    /// The caller's token, where the gate wants to see it.
+    pub(crate) credential: Option<Credential>,
     pub(crate) context: RequestContext,
 }
 
@@ -53,6 +57,9 @@ impl Grant {
             usages: terms.usages,
             lifetime: terms.lifetime,
             evidence,
+            credential: case.caller.credential().map(|token| Credential {
+                token: Bytes::copy_from_slice(token.expose_secret().as_bytes()),
+            }),
             context: case.order.context().clone(),
         })
     }

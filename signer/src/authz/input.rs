@@ -71,6 +71,10 @@ fn caller(caller: &Caller, order: &CertificateOrder) -> CallerFacts {
         cluster: caller.cluster().map(str::to_owned),
         attributes: caller.attributes().clone(),
         claims: order.claims().clone(),
+        previous_serial: caller.renewal().map(|renewal| renewal.previous.to_string()),
+        first_authenticated_at: caller
+            .renewal()
+            .map(|renewal| renewal.first_authenticated_at.unix_seconds()),
     }
 }
 

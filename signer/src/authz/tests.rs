@@ -37,6 +37,7 @@ async fn caller(pki: &TestPki) -> Caller {
         name: "mtls".to_owned(),
         attributes: Default::default(),
         kind: AuthenticatorKind::ClientCertificate,
+        hands_over: false,
     };
     let trust = Trust {
         domain: trust_domain(),

@@ -3,6 +3,7 @@ use std::sync::Arc;
 use prometheus_client::registry::Registry;
 use sealwright_gate::issuers::Issuer;
 use sealwright_identity::{Ceiling, CommonName, KeyType, ManualClock, San, Usage};
+use sealwright_proto::gate::Evidence;
 
 use super::*;
 use crate::authz::GrantParts;
@@ -30,6 +31,7 @@ fn grant(issuer: &Arc<Issuer>, name: &str, lifetime: u64) -> Grant {
         usages: vec![Usage::ServerAuth, Usage::ClientAuth],
         lifetime: Duration::from_secs(lifetime),
         evidence: Evidence::default(),
+        credential: None,
         context: test_context(),
     })
 }

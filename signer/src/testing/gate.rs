@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use sealwright_gate::client::GateStream;
 use sealwright_gate::protocol::MessageCodec;
 use sealwright_proto::gate::{
-    DenialRecorded, IssueRequest, Issued, RecordDenial, Refusal, Request, Response, Status, refusal, request,
-    response,
+    DenialRecorded, IssueRequest, Issued, Origin, RecordDenial, Refusal, Request, Response, Status, origin,
+    refusal, request, response,
 };
 use sealwright_x509::tbs::LeafTbs;
 use tokio::net::UnixStream;
@@ -147,6 +147,10 @@ impl State {
                 self.denials.lock().push(denial);
                 response::Body::Denial(DenialRecorded { sequence: 1 })
             }
+            request::Body::Origin(_) => response::Body::Origin(Origin {
+                standing: origin::Standing::Foreign.into(),
+                ..Origin::default()
+            }),
             request::Body::Status(_) | request::Body::Query(_) | request::Body::Cancel(_) => {
                 return None;
             }

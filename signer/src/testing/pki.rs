@@ -130,6 +130,7 @@ impl TestPki {
             ceiling,
             policies: Vec::new(),
             authenticators: Vec::new(),
+            max_renewal_age: None,
         })
     }
 
@@ -141,6 +142,7 @@ impl TestPki {
             roots: self.roots_file(),
             authenticators: Vec::new(),
             policies: policies.iter().map(|name| (*name).to_owned()).collect(),
+            max_renewal_age: None,
             ceiling: Default::default(),
         }
     }

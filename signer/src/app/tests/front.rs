@@ -146,6 +146,7 @@ pub(super) fn config(pki: &TestPki) -> SignerConfig {
             name: "mtls".to_owned(),
             attributes: Default::default(),
             kind: AuthenticatorKind::ClientCertificate,
+            hands_over: false,
         }],
         issuers: vec![
             pki.issuer_config("default", &["baseline"]),

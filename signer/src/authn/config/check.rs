@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use sealwright_identity::HumanDuration;
+use sealwright_policy_wasm::RESERVED_ATTRIBUTES;
 
 use super::{
     Algorithm, AuthenticatorConfig, AuthenticatorKind, Error, FetchConfig, JwtConfig, KeyLocation, Raw,
@@ -28,6 +29,13 @@ impl TryFrom<Raw> for AuthenticatorConfig {
         if raw.name.is_empty() || raw.name.len() > 64 || !raw.name.chars().all(usable) {
             return Err(Error::Name { name: raw.name });
         }
+        for name in RESERVED_ATTRIBUTES {
+            if raw.attributes.contains_key(name) {
+                let problem =
+                    format!("attribute {name:?} is what the signer found out itself: use another name");
+                return Err(raw.value("attributes", &problem));
+            }
+        }
         let kind = match raw.kind {
             RawKind::ClientCertificate => {
                 raw.refuse_foreign_keys("for kind \"client-certificate\"")?;
@@ -46,6 +54,7 @@ impl TryFrom<Raw> for AuthenticatorConfig {
             name: raw.name,
             attributes: raw.attributes,
             kind,
+            hands_over: false,
         })
     }
 }

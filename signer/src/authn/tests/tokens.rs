@@ -1,10 +1,15 @@
 //! Tokens: Istio's OIDC cases (`oidc_test.go`) and the ways to cheat.
 
+use std::sync::Arc;
+
+use sealwright_identity::TrustBundle;
+use secrecy::ExposeSecret;
 use serde_json::Value;
+use tokio::sync::watch;
 
 use super::support::tokens::{ISSUER, RSA, claims, header, key_set};
-use super::support::{Fixture, authorization, code, seconds, tls_peer};
-use crate::authn::AuthSource;
+use super::support::{Fixture, authorization, clock, code, seconds, sections, tls_peer, trust};
+use crate::authn::{AuthSource, Authenticators};
 
 mod claims;
 mod forgeries;
@@ -119,6 +124,33 @@ async fn the_token_shows_nowhere() {
     let failure = issuer.fixture.by_token(&bad).await.unwrap_err();
     let shown = format!("{failure:?} {failure} {}", failure.reasons());
     assert!(!shown.contains(signature), "{shown}");
+}
+
+#[tokio::test]
+async fn the_token_is_handed_over_only_where_the_gate_wants_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("jwks.json");
+    std::fs::write(&path, key_set(&[RSA.jwk("first")])).unwrap();
+    let mut configs = sections(&format!(
+        "[[authenticators]]\nname = \"kubernetes\"\nkind = \"jwt\"\nissuer = {ISSUER:?}\n\
+         audiences = [\"istio-ca\"]\njwks_file = {path:?}\n"
+    ));
+    let token = RSA.sign(&header(), &claims());
+    let headers = authorization(&[&format!("Bearer {token}")]);
+    for wanted in [false, true] {
+        configs[0].hands_over = wanted;
+        let (_sender, bundle) = watch::channel(TrustBundle::from_ders(1, []));
+        let authenticators = Authenticators::build(&configs, trust(), bundle, Arc::new(clock())).unwrap();
+        for _ in 0..2 {
+            let caller = authenticators
+                .authenticate(&headers, &tls_peer(&[]))
+                .await
+                .unwrap();
+            let credential = caller.credential().map(ExposeSecret::expose_secret);
+            assert_eq!(credential, wanted.then_some(token.as_str()));
+            assert!(!format!("{caller:?}").contains(token.rsplit('.').next().unwrap()));
+        }
+    }
 }
 
 #[tokio::test]

@@ -69,7 +69,7 @@ impl Cluster {
             aliases: cluster.aliases.clone(),
             primary: cluster.primary,
             issuer: cluster.issuer.clone(),
-            stamp: Stamp::new(&authenticator.name, &attributes),
+            stamp: Stamp::new(&authenticator.name, &attributes, authenticator.hands_over),
             desk: Desk::new(access, keys, config, Arc::clone(clock)),
         })
     }

@@ -1,0 +1,134 @@
+//! The keys that callers' tokens are verified with: pinned in the gate's own configuration.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use sealwright_identity::Timestamp;
+use sealwright_jwt::{
+    Algorithm, Error as TokenError, KeySet, NodeAccount, Rules, Settings, Trust, Verified, Verifier,
+};
+
+use crate::config::{CallerKind, VerifyCallerConfig};
+use crate::issuers::{IssuersError, pinned_keys};
+
+/// Every `[[gate.verify_caller]]`, loaded.
+#[derive(Debug)]
+pub(super) struct Pins(Vec<Pin>);
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Pin {
+    authenticator: String,
+    cluster: Option<String>,
+    pub(super) method: Method,
+}
+
+/// How callers are verified.
+#[derive(Debug)]
+pub(super) enum Method {
+    Token(Box<Tokens>),
+    ClientCertificate,
+    Unverified,
+}
+
+/// The tokens of one issuer.
+#[derive(Debug)]
+pub(super) struct Tokens {
+    authenticator: String,
+    file: PathBuf,
+    keys: RwLock<Arc<KeySet>>,
+    verifier: Verifier,
+    trusted: Vec<NodeAccount>,
+}
+
+impl Pins {
+    /// Reads every key set.
+    pub(super) fn load(configs: &[VerifyCallerConfig], trust: &Trust) -> Result<Self, IssuersError> {
+        let pin = |config: &VerifyCallerConfig| {
+            Ok(Pin {
+                authenticator: config.authenticator.clone(),
+                cluster: config.cluster.clone(),
+                method: match config.kind {
+                    CallerKind::Jwt => Method::Token(Box::new(Tokens::load(config, trust)?)),
+                    CallerKind::ClientCertificate => Method::ClientCertificate,
+                    CallerKind::Unverified => Method::Unverified,
+                },
+            })
+        };
+        configs.iter().map(pin).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// Reads every key set again; when one cannot be used, all stay as they were.
+    pub(super) fn reload(&self) -> Result<(), IssuersError> {
+        let fresh: Vec<_> = self
+            .tokens()
+            .map(|tokens| Ok((tokens, pinned_keys(&tokens.authenticator, &tokens.file)?)))
+            .collect::<Result<_, IssuersError>>()?;
+        for (tokens, keys) in fresh {
+            *tokens.keys.write() = Arc::new(keys);
+        }
+        Ok(())
+    }
+
+    /// Without any, the front is believed.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(super) fn of(&self, authenticator: &str, cluster: &str) -> Option<&Pin> {
+        self.0.iter().find(|pin| {
+            pin.authenticator == authenticator && pin.cluster.as_deref().is_none_or(|only| only == cluster)
+        })
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = &Tokens> {
+        self.0.iter().filter_map(|pin| match &pin.method {
+            Method::Token(tokens) => Some(&**tokens),
+            _ => None,
+        })
+    }
+}
+
+impl Tokens {
+    fn load(config: &VerifyCallerConfig, trust: &Trust) -> Result<Self, IssuersError> {
+        let file = config.jwks_file.clone().unwrap_or_default();
+        let keys = Arc::new(pinned_keys(&config.authenticator, &file)?);
+        let algorithms = config.algorithms.clone();
+        Ok(Self {
+            authenticator: config.authenticator.clone(),
+            file,
+            keys: RwLock::new(keys),
+            verifier: Verifier::new(Settings {
+                issuer: config.issuer.clone().unwrap_or_default(),
+                algorithms: algorithms.unwrap_or_else(|| Algorithm::ALL.to_vec()),
+                rules: Rules {
+                    audiences: config.audiences.clone(),
+                    clock_skew: config.clock_skew.get(),
+                },
+                subject: config.subject,
+                trust: trust.clone(),
+                cache_entries: config.cache_entries,
+            }),
+            trusted: config.trusted_node_accounts.clone(),
+        })
+    }
+
+    /// What the token says, if it is good now.
+    pub(super) fn verify(&self, token: &str, now: Timestamp) -> Result<Arc<Verified>, TokenError> {
+        let keys = Arc::clone(&self.keys.read());
+        let digest = Verifier::digest(token);
+        if let Some(known) = self.verifier.known(&digest, keys.generation(), now)? {
+            return Ok(known);
+        }
+        let candidate = self.verifier.open(token, digest)?;
+        let key = keys.select(candidate.kid(), candidate.algorithm())?;
+        self.verifier.verify(candidate, &key, now)
+    }
+
+    /// Whether the token is of an account that may act for others.
+    pub(super) fn trusts(&self, verified: &Verified) -> bool {
+        let facts = verified.kubernetes();
+        facts.is_some_and(|facts| self.trusted.iter().any(|account| account.is_of(facts)))
+    }
+}

@@ -61,7 +61,7 @@ impl MinVersion {
 /// A server's settings over replaceable parts.
 ///
 /// # Errors
-/// When the provider lacks a version.
+/// When the provider lacks a version, or the system its random generator.
 pub fn server_config(
     min_version: MinVersion,
     identity: &ServerIdentity,
@@ -75,6 +75,10 @@ pub fn server_config(
         .map_err(|source| TlsError::Config { source })?
         .with_client_cert_verifier(clients)
         .with_cert_resolver(Arc::new(identity.clone()));
+    // Tickets, not sessions kept here: they cost no memory, however many clients there are, and in
+    // TLS 1.2 many clients, Go's among them, know nothing else.
+    config.ticketer =
+        rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|source| TlsError::Config { source })?;
     config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
     Ok(config)
 }

@@ -8,7 +8,7 @@ TOOLS := $(BUILD)/tools
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
 CARGO_FUZZ := $(TOOLS)/bin/cargo-fuzz
 
-.PHONY: help setup guests build demo test test-kube test-kryoptic soak fuzz check fmt clippy doc deny bench clean-demo
+.PHONY: help setup guests build demo test test-kube test-kryoptic test-istio soak fuzz check fmt clippy doc deny bench clean-demo
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ test-kube: guests ## tests against a real Kubernetes API server (builds it once:
 test-kryoptic: guests ## tests with Kryoptic, a second software token (builds it once: minutes)
 	@module=$$(scripts/kryoptic.sh) && $(CARGO) build --workspace --bin sealwright && \
 	SEALWRIGHT_KRYOPTIC=$$module $(CARGO) test --workspace --test integration -- --ignored --nocapture --test-threads 2 kryoptic::
+
+test-istio: guests ## tests with Istio's client and agent, grpcurl, zlint and Go (builds them once: minutes)
+	@scripts/test-istio.sh
 
 soak: guests ## the long tests, one by one; goes on where it was interrupted (FRESH=1 starts over)
 	@FRESH=$(FRESH) ONLY=$(ONLY) scripts/soak.sh

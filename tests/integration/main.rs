@@ -17,6 +17,7 @@ mod cli;
 mod config;
 mod crash;
 mod csr;
+mod edges;
 mod faults;
 mod hsm;
 mod interop;

@@ -16,6 +16,7 @@
 pub mod client;
 pub mod command;
 pub mod csr;
+pub mod edges;
 pub mod fault;
 pub mod home;
 pub mod issued;

@@ -1,0 +1,3 @@
+module sealwright.test/peer
+
+go 1.24

@@ -4,7 +4,7 @@ pub struct IstioCertificateRequest {
     /// PEM of a PKCS#10 request.
     #[prost(string, tag = "1")]
     pub csr: ::prost::alloc::string::String,
-    /// Seconds; 0 or less asks for the issuer's default.
+    /// Seconds; 0 asks for the issuer's default, less is refused.
     #[prost(int64, tag = "3")]
     pub validity_duration: i64,
     /// Known keys: `CertSigner`, `ImpersonatedIdentity`.

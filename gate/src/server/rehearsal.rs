@@ -4,10 +4,13 @@
 //! running gate itself and not a copy; what passes it stays inside, so it leads to no key.
 
 use sealwright_identity::SharedClock;
+use sealwright_jwt::Trust;
 use sealwright_proto::gate::{IssueRequest, RecordDenial};
 use sealwright_x509::tbs::LeafTbs;
 
+use super::caller::{Callers, Presented};
 use super::checked::Ceilings;
+use super::pins::Pins;
 use crate::issuers::Issuers;
 
 /// A gate's judgement without its key and its ledger.
@@ -15,10 +18,18 @@ use crate::issuers::Issuers;
 pub struct Rehearsal(Ceilings);
 
 impl Rehearsal {
-    /// Judges as a gate with these issuers does, and without a section `[gate.serving]`.
+    /// Judges as a gate with these issuers does, without a section `[gate.serving]` and without keys
+    /// to verify callers with. It has no ledger, so it knows no certificate that a caller could renew.
     #[must_use]
     pub fn new(issuers: Issuers, clock: SharedClock) -> Self {
-        Self(Ceilings::new(issuers, None, clock))
+        let callers = Callers {
+            trust: Trust {
+                domain: issuers.default_issuer().ceiling.trust_domain.clone(),
+                aliases: Vec::new(),
+            },
+            pins: Pins::none(),
+        };
+        Self(Ceilings::new(issuers, None, callers, clock))
     }
 
     /// What would be recorded and signed.
@@ -26,7 +37,7 @@ impl Rehearsal {
     /// # Errors
     /// The refusal's text.
     pub fn issue(&self, request: IssueRequest) -> Result<LeafTbs, String> {
-        match self.0.check(request, true) {
+        match self.0.check(request, true, &Presented::Nothing) {
             Ok(checked) => Ok(checked.tbs),
             Err(rejection) => Err(rejection.refused.to_string()),
         }
@@ -38,7 +49,7 @@ impl Rehearsal {
     /// The refusal's text.
     pub fn denial(&self, request: RecordDenial) -> Result<(), String> {
         self.0
-            .denial(request)
+            .denial(request, &Presented::Nothing)
             .map(drop)
             .map_err(|refused| refused.to_string())
     }

@@ -72,7 +72,7 @@ fuzz: $(CARGO_FUZZ) ## fuzz each target for a minute (TARGET=csr SECONDS=3600)
 $(CARGO_FUZZ):
 	$(CARGO) install cargo-fuzz --version 0.13.2 --locked --root $(TOOLS)
 
-bench: guests ## the figures: ratios from one run
+bench: guests ## the figures: ratios from one run; PART="path burst" for some of them
 	@scripts/bench.sh
 
 clean-demo: ## forget the demonstration's CA

@@ -1,26 +1,150 @@
 #!/usr/bin/env bash
-# The figures of docs/performance.md, from one run: the whole path beside the token's own rate, at several
-# depths and for two kinds of CA key; then what one decision and one record cost. Ratios are what counts:
-# single figures say as much about the machine as about the program.
+# The figures of docs/performance.md, part by part: `make bench`, or `make bench PART="path ledger"`.
+# Each part writes its runs (JSON) and a markdown table to .build/bench; a run that is there is not made again,
+# so an interrupted bench goes on where it was: `make bench FRESH=1` forgets all of it.
+# Ratios within a part are what counts: single figures say as much about the machine as about the program.
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
-duration=${BENCH_DURATION:-8s}
-cargo build --release --bin sealwright --bin csign
-bin=$root/target/release
+parts=${PART:-path stream burst connections policies identities ledger writer}
+duration=${BENCH_DURATION:-6s}
+burst=${BENCH_BURST:-10000}
+entries=${BENCH_ENTRIES:-0 100000 1000000 10000000}
+out=$root/.build/bench
+bin=${BENCH_BIN:-${CARGO_TARGET_DIR:-$root/target}/release} # with BENCH_BIN: what is there, nothing is built
+[[ -z ${FRESH:-} ]] || rm -rf "$out"
+mkdir -p "$out"
 
-echo "machine: $(nproc) processors, $(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1), load $(cut -d ' ' -f 1-3 /proc/loadavg)"
-for algorithm in p256 p384; do
-  for depth in 1 16 64; do
-    echo "== CA key $algorithm, $depth in flight"
-    "$bin/sealwright" bench --algorithm "$algorithm" --in-flight "$depth" --duration "$duration" \
-      --csign "$bin/csign" --output json
-  done
-done
+# One command, so that everything is compiled once.
+[[ -n ${BENCH_BIN:-} ]] || cargo build --release -p sealwright-cli -p sealwright-tests -p sealwright-ledger \
+  --bin sealwright --bin csign --example prefill --example load
 
-measure() {
-  echo "== $1"
-  cargo test --release -q -p "$2" "$3" -- --ignored --nocapture 2>&1 | grep -vE '^$|^running|^test result|^test '
+scratch=$(mktemp -d "$out/scratch.XXXXXX")
+trap 'rm -rf "$scratch"' EXIT
+
+# run PART NAME ARGUMENTS…: one measurement, kept as PART/NAME.json.
+run() {
+  local part=$1 name=$2
+  shift 2
+  local file=$out/$part/$name.json
+  mkdir -p "$out/$part"
+  if [[ -s $file ]]; then
+    echo "   $part/$name: kept" >&2
+    return
+  fi
+  echo "   $part/$name" >&2
+  timeout 600 "$bin/sealwright" bench --output json "$@" >"$file.new"
+  mv "$file.new" "$file"
 }
-measure "one decision of the baseline policy" sealwright-policy-wasm measure
-measure "records of the ledger alone" sealwright-ledger load
+
+# home NAME: a home of its own, made.
+home() {
+  local place=$scratch/$1
+  if [[ ! -d $place ]]; then
+    timeout 120 "$bin/sealwright" bench --output json --duration 1s --home "$place" >/dev/null
+  fi
+  echo "$place"
+}
+
+part_path() {
+  for algorithm in p256 p384; do
+    for depth in 1 16 64; do
+      run path "$algorithm-$depth" --algorithm "$algorithm" --in-flight "$depth" --duration "$duration" \
+        --csign "$bin/csign" --half
+    done
+  done
+}
+
+part_stream() {
+  for each in 1 10 50; do
+    run stream "$each" --stream "$each" --in-flight 2 --duration "$duration"
+  done
+}
+
+part_burst() {
+  ulimit -n "$(ulimit -H -n)"
+  for algorithm in p256 p384; do
+    run burst "$algorithm" --algorithm "$algorithm" --burst "$burst"
+  done
+}
+
+part_connections() {
+  for idle in 1 1000 5000; do
+    run connections "$idle" --idle-connections "$idle" --duration "$duration"
+  done
+}
+
+part_policies() {
+  local place config count number names
+  for count in 1 2 4 8; do
+    [[ ! -s $out/policies/$count.json ]] || { run policies "$count"; continue; }
+    place=$(home "policies-$count")
+    config=$place/sealwright.toml
+    names='"baseline"'
+    for ((number = 2; number <= count; number++)); do
+      names+=", \"baseline-$number\""
+      printf '[[policies]]\nname = "baseline-%d"\nmodule = "policies/baseline.wasm"\n[policies.settings]\ntrust_domains = ["cluster.local"]\n\n' "$number"
+    done >"$scratch/more"
+    sed -i "s/^policies = \[.*/policies = [$names]/" "$config"
+    insert_before_gate "$config" "$scratch/more"
+    run policies "$count" --home "$place" --duration "$duration"
+    rm -rf "$place"
+  done
+  # Configured, and used by nobody who asks here.
+  place=$(home issuers)
+  config=$place/sealwright.toml
+  for ((number = 1; number <= 8; number++)); do
+    sed -n '/^\[\[issuers\]\]$/,/^$/p' "$config" | sed "s/^name = .*/name = \"unused-$number\"/" >>"$scratch/more-issuers"
+  done
+  insert_before_gate "$config" "$scratch/more-issuers"
+  run policies unused-issuers --home "$place" --duration "$duration"
+  rm -rf "$place"
+}
+
+part_identities() {
+  for count in 1 1000 100000; do
+    run identities "$count" --identities "$count" --duration "$duration"
+  done
+}
+
+part_ledger() {
+  local place count
+  for count in $entries; do
+    [[ ! -s $out/ledger/$count.json ]] || { run ledger "$count"; continue; }
+    local free
+    free=$(df --output=avail -k "$out" | tail -1)
+    # About 0.6 KB an entry, write-ahead log included.
+    if ((count * 7 / 10 + 2000000 > free)); then
+      echo "   ledger/$count: not enough disk, left out" >&2
+      continue
+    fi
+    place=$(home "ledger-$count")
+    if ((count > 0)); then
+      timeout 1200 "$bin/examples/prefill" "$place/gate/ledger.db" $((count / 2)) >&2
+    fi
+    if ((count == 100000)); then
+      "$bin/sealwright" log verify --home "$place" >&2
+    fi
+    run ledger "$count" --home "$place" --in-flight 64 --duration "$duration"
+    rm -rf "$place"
+  done
+}
+
+part_writer() {
+  mkdir -p "$out/writer"
+  [[ -s $out/writer/load.txt ]] || TMPDIR=$scratch timeout 300 "$bin/examples/load" >"$out/writer/load.txt"
+}
+
+# insert_before_gate CONFIG FILE: puts sections before [gate].
+insert_before_gate() {
+  awk -v more="$2" '/^\[gate\]$/ { while ((getline line < more) > 0) print line } { print }' "$1" >"$1.new"
+  cat "$1.new" >"$1"
+  rm "$1.new"
+}
+
+for part in $parts; do
+  declare -F "part_$part" >/dev/null || { echo "there is no part $part" >&2; exit 2; }
+  echo "== $part" >&2
+  "part_$part"
+done
+python3 scripts/bench-tables.py "$out" | tee "$out/tables.md"

@@ -1,10 +1,13 @@
 //! The command line.
 
+mod bench;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sealwright_identity::{HumanDuration, KeyType, SerialNumber, SignedDuration};
 
+pub(crate) use self::bench::BenchArgs;
 use crate::{output::Output, text};
 
 /// A workload-identity certificate authority: keys in an HSM, decisions by WebAssembly policies.
@@ -375,53 +378,6 @@ pub(crate) enum LeafKey {
     P256,
     P384,
     Rsa2048,
-}
-
-/// `sealwright bench`.
-#[derive(Debug, Args)]
-#[command(after_help = text::BENCH)]
-pub(crate) struct BenchArgs {
-    /// A running signer [default: start one for the measurement].
-    #[arg(long, value_name = "HOST:PORT", requires_all = ["ca_file", "token_file"])]
-    pub(crate) server: Option<String>,
-    /// PEM roots that the signer's own certificate is verified with.
-    #[arg(long, value_name = "FILE", requires = "server")]
-    pub(crate) ca_file: Option<PathBuf>,
-    /// File of a service-account token.
-    #[arg(long, value_name = "FILE", requires = "server")]
-    pub(crate) token_file: Option<PathBuf>,
-    /// Requests in flight.
-    #[arg(long, value_name = "N", default_value_t = 16)]
-    pub(crate) in_flight: usize,
-    /// Connections that they share.
-    #[arg(long, value_name = "N", default_value_t = 2)]
-    pub(crate) connections: usize,
-    /// How long to measure, after a second to warm up.
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
-    pub(crate) duration: HumanDuration,
-    /// Kind of the workloads' keys.
-    #[arg(long, value_enum, value_name = "TYPE", default_value = "p256")]
-    pub(crate) key_type: LeafKey,
-    /// Kind of the CA's keys, of an own signer.
-    #[arg(
-        long,
-        value_enum,
-        value_name = "ALGORITHM",
-        default_value = "p256",
-        conflicts_with = "server"
-    )]
-    pub(crate) algorithm: Algorithm,
-    /// PKCS#11 module of an own signer [default: SoftHSM].
-    #[arg(long, value_name = "FILE", env = "SEALWRIGHT_PKCS11_MODULE")]
-    pub(crate) pkcs11_module: Option<PathBuf>,
-    /// Program that measures the token alone (tests/bin/csign.rs), for the ratio.
-    #[arg(
-        long,
-        value_name = "FILE",
-        conflicts_with = "server",
-        env = "SEALWRIGHT_CSIGN"
-    )]
-    pub(crate) csign: Option<PathBuf>,
 }
 
 #[cfg(test)]

@@ -4,74 +4,56 @@
 //! throwaway key of the same kind in a scratch token, on as many threads. That program is not part of
 //! this one, which signs no bare digest.
 
+mod burst;
+mod caller;
 mod cpu;
+mod latency;
 mod load;
+mod machine;
+mod metrics;
 mod own;
 mod raw;
+mod report;
 
-use std::{collections::BTreeMap, process::ExitCode};
-
-use serde::Serialize;
+use std::process::ExitCode;
 
 use self::{
     cpu::{CpuMeter, Processes},
-    load::{Load, Measured},
+    load::{Load, Measured, Pace, Target},
+    machine::Machine,
+    metrics::DecisionTimes,
     own::OwnSigner,
+    report::{HalfLoad, Report},
 };
 use crate::{
     args::BenchArgs,
     failure::{Class, Failure, OrFail},
     issue::call::Credentials,
-    output::{self, Output},
+    output::Output,
     progress::Spinner,
 };
 
-#[derive(Debug, Serialize)]
-struct Report {
-    in_flight: usize,
-    connections: usize,
-    seconds: f64,
-    issued: u64,
-    certificates_per_second: f64,
-    latency_ms: Latency,
-    /// By gRPC code.
-    refusals: BTreeMap<&'static str, u64>,
-    /// CPU milliseconds for each certificate, by process; of an own signer only.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cpu_ms_per_certificate: Option<BTreeMap<&'static str, f64>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    algorithm: Option<&'static str>,
-    /// Signatures a second of the token alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    raw: Option<raw::Raw>,
-    /// Certificates for each signature that the token could have made.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ratio: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct Latency {
-    p50: f64,
-    p90: f64,
-    p99: f64,
-    max: f64,
-}
-
 pub(crate) fn run(args: &BenchArgs, output: Output) -> Result<ExitCode, Failure> {
+    let files = raise_file_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .or_fail(Class::Internal)?;
-    let report = match (&args.server, &args.ca_file, &args.token_file) {
+    let before = Machine::now();
+    let mut report = match (&args.server, &args.ca_file, &args.token_file) {
         (Some(server), Some(ca), Some(token)) => {
-            let credentials = Credentials::bearer(ca, token)?;
-            let load = Load::new(args, server, credentials)?;
-            let (measured, ()) = measure(&runtime, load, || Ok(()))?;
-            Report::new(args, &measured)
+            let target = Target::one(server, Credentials::bearer(ca, token)?);
+            let load = Load::prepare(args, target)?;
+            let (measured, ()) = measure(&runtime, &load, Pace::Answers, || Ok(()))?;
+            let mut report = Report::new(args, &measured);
+            report.half_load = half_load(args, &runtime, &load, &measured)?;
+            report
         }
-        _ => with_own_signer(args, &runtime)?,
+        _ => with_own_signer(args, &runtime, files)?,
     };
-    print(&report, output)?;
+    report.machine_before = before;
+    report.machine_after = Machine::now();
+    report.print(output)?;
     if report.issued == 0 {
         return Err(Failure::text(
             Class::Unavailable,
@@ -81,38 +63,104 @@ pub(crate) fn run(args: &BenchArgs, output: Output) -> Result<ExitCode, Failure>
     Ok(ExitCode::SUCCESS)
 }
 
-fn with_own_signer(args: &BenchArgs, runtime: &tokio::runtime::Runtime) -> Result<Report, Failure> {
+fn with_own_signer(
+    args: &BenchArgs,
+    runtime: &tokio::runtime::Runtime,
+    files: u64,
+) -> Result<Report, Failure> {
     let spinner = Spinner::start("starting a signer");
     let signer = OwnSigner::start(args)?;
     spinner.done();
-    let load = Load::new(args, signer.grpc(), signer.credentials()?)?;
     let processes = Processes::of(signer.id())?;
-    let (measured, spent) = measure(runtime, load, || CpuMeter::read(&processes))?;
-    let raw = match &args.csign {
+    runtime.block_on(async { tokio::time::sleep(own::REST).await });
+    let memory = processes.memory()?;
+    let mut report = match args.burst {
+        Some(pods) => burst(args, runtime, &signer, &processes, pods, files)?,
+        None => steady(args, runtime, &signer, &processes)?,
+    };
+    report.memory_mb = Some(memory);
+    report.memory_after_mb = Some(processes.memory()?);
+    report.ready_ms = Some(signer.ready_in().as_secs_f64() * 1000.0);
+    report.algorithm = Some(args.algorithm.name());
+    report.raw = match &args.csign {
         // The signer rests meanwhile: both have the machine to themselves.
         Some(program) => Some(raw::measure(program, args, &signer)?),
         None => None,
     };
     signer.stop()?;
-    let mut report = Report::new(args, &measured);
-    report.algorithm = Some(args.algorithm.name());
-    report.cpu_ms_per_certificate = Some(spent.per(measured.issued()));
-    report.ratio = raw
+    report.ratio = report
+        .raw
         .as_ref()
         .map(|raw| report.certificates_per_second / raw.signatures_per_second.max(1.0));
-    report.raw = raw;
     Ok(report)
+}
+
+fn steady(
+    args: &BenchArgs,
+    runtime: &tokio::runtime::Runtime,
+    signer: &OwnSigner,
+    processes: &Processes,
+) -> Result<Report, Failure> {
+    let target = Target::several(signer.grpc(), signer.credentials(args.identities.max(1))?);
+    let load = Load::prepare(args, target)?;
+    let idle = runtime.block_on(load.open_idle(args.idle_connections))?;
+    let decisions = DecisionTimes::read(signer.http())?;
+    let (measured, spent) = measure(runtime, &load, Pace::Answers, || CpuMeter::read(processes))?;
+    let decisions = DecisionTimes::read(signer.http())?.since(&decisions);
+    let mut report = Report::new(args, &measured);
+    report.cpu_us_per_certificate = Some(spent.micros_per(measured.issued()));
+    report.decision_us = decisions.summary();
+    report.half_load = half_load(args, runtime, &load, &measured)?;
+    drop(idle);
+    Ok(report)
+}
+
+fn burst(
+    args: &BenchArgs,
+    runtime: &tokio::runtime::Runtime,
+    signer: &OwnSigner,
+    processes: &Processes,
+    pods: usize,
+    files: u64,
+) -> Result<Report, Failure> {
+    let spinner = Spinner::start("preparing tokens and requests");
+    let burst = burst::Burst::prepare(args, signer, pods, files)?;
+    spinner.say("bursting");
+    let before = CpuMeter::read(processes)?;
+    let (measured, burst) = runtime.block_on(burst.run())?;
+    let spent = cpu::Since::since(CpuMeter::read(processes)?, before);
+    spinner.done();
+    let mut report = Report::new(args, &measured);
+    report.cpu_us_per_certificate = Some(spent.micros_per(measured.issued()));
+    report.burst = Some(burst);
+    Ok(report)
+}
+
+/// The same load again, at half of the rate, open: who comes does not wait for who came before.
+fn half_load(
+    args: &BenchArgs,
+    runtime: &tokio::runtime::Runtime,
+    load: &Load,
+    full: &Measured,
+) -> Result<Option<HalfLoad>, Failure> {
+    if !args.half {
+        return Ok(None);
+    }
+    let rate = full.per_second() / 2.0;
+    let (measured, ()) = measure(runtime, load, Pace::Arrivals(rate), || Ok(()))?;
+    Ok(Some(HalfLoad::new(rate, &measured)))
 }
 
 /// Runs the load, with a meter read before and after the part that counts.
 fn measure<M: cpu::Since>(
     runtime: &tokio::runtime::Runtime,
-    load: Load,
+    load: &Load,
+    pace: Pace,
     meter: impl Fn() -> Result<M, Failure>,
 ) -> Result<(Measured, M), Failure> {
     let spinner = Spinner::start("measuring");
     let measured = runtime.block_on(async {
-        let running = load.start().await?;
+        let running = load.start(pace).await?;
         running.warm_up().await;
         let before = meter()?;
         let measured = running.measure().await?;
@@ -122,69 +170,15 @@ fn measure<M: cpu::Since>(
     measured
 }
 
-impl Report {
-    fn new(args: &BenchArgs, measured: &Measured) -> Self {
-        let seconds = measured.elapsed.as_secs_f64();
-        Self {
-            in_flight: args.in_flight,
-            connections: args.connections,
-            seconds,
-            issued: measured.issued(),
-            certificates_per_second: measured.issued() as f64 / seconds,
-            latency_ms: Latency {
-                p50: measured.percentile(50),
-                p90: measured.percentile(90),
-                p99: measured.percentile(99),
-                max: measured.percentile(100),
-            },
-            refusals: measured.refusals.clone(),
-            cpu_ms_per_certificate: None,
-            algorithm: None,
-            raw: None,
-            ratio: None,
-        }
-    }
-}
-
-fn print(report: &Report, output: Output) -> Result<(), Failure> {
-    if output == Output::Json {
-        return output::json(report);
-    }
-    let row = |name: &str, value: String| vec![name.to_owned(), value];
-    let latency = &report.latency_ms;
-    let mut rows = vec![
-        row(
-            "in flight",
-            format!("{} over {} connections", report.in_flight, report.connections),
-        ),
-        row("issued", format!("{} in {:.1} s", report.issued, report.seconds)),
-        row("certificates/s", format!("{:.0}", report.certificates_per_second)),
-        row(
-            "latency (ms)",
-            format!(
-                "p50 {:.1}  p90 {:.1}  p99 {:.1}  max {:.1}",
-                latency.p50, latency.p90, latency.p99, latency.max
-            ),
-        ),
-    ];
-    for (code, count) in &report.refusals {
-        rows.push(row(code, count.to_string()));
-    }
-    for (process, spent) in report.cpu_ms_per_certificate.iter().flatten() {
-        rows.push(row(
-            &format!("CPU of the {process}"),
-            format!("{spent:.3} ms a certificate"),
-        ));
-    }
-    if let Some(raw) = &report.raw {
-        let text = format!(
-            "{:.0} signatures/s on {} threads",
-            raw.signatures_per_second, raw.threads
-        );
-        rows.push(row("the token alone", text));
-    }
-    if let Some(ratio) = report.ratio {
-        rows.push(row("ratio", format!("{ratio:.2}")));
-    }
-    output::table(&[], rows)
+/// As many files as may be: a connection is one here and one in the signer. Says how many.
+fn raise_file_limit() -> u64 {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    // What cannot be raised stays: a burst then holds fewer connections open.
+    let _kept = setrlimit(Resource::Nofile, raised);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }

@@ -92,5 +92,7 @@ Examples:
 pub(crate) const BENCH: &str = "\
 Examples:
   sealwright bench --in-flight 64 --duration 30s
-  sealwright bench --algorithm p384 --csign target/release/csign
+  sealwright bench --algorithm p384 --csign target/release/csign --half
+  sealwright bench --stream 50 --in-flight 2       (calls of sealwright.v1.SigningService)
+  sealwright bench --burst 10000                   (each with a connection and a token of its own)
   sealwright bench --server localhost:15012 --ca-file roots.pem --token-file token";

@@ -42,6 +42,9 @@ pub struct Decision {
     pub input_json: Vec<u8>,
     /// The time of the decision, in seconds since the Unix epoch.
     pub decided_at: i64,
+    /// How long a policy thread worked on it; zero when none did. Of interest to operators, no
+    /// part of what was decided.
+    pub executed: Duration,
 }
 
 /// The answer to one request.

@@ -126,6 +126,7 @@ impl PolicyHost {
             evaluations: Vec::new(),
             input_json: input.canonical(),
             decided_at: input.decided_at,
+            executed: Duration::ZERO,
         };
         let input = Arc::new(input);
         // What is answered when the worker's answer does not come.
@@ -170,13 +171,17 @@ fn work(jobs: &Receiver<Job>) {
         }
         // A panic here would be a fault of ours or of wasmtime; it must not
         // take the worker away from the requests behind.
+        let started = tokio::time::Instant::now();
         let decision = catch_unwind(AssertUnwindSafe(|| {
             job.span
                 .in_scope(|| decide(&job.policies, &job.input, || !job.is_abandoned()))
         }));
         match decision {
             // Nobody waits any more: nothing to tell.
-            Ok(decision) => drop(job.answer.send(decision)),
+            Ok(decision) => drop(job.answer.send(Decision {
+                executed: started.elapsed(),
+                ..decision
+            })),
             Err(_) => tracing::error!("a policy worker panicked"),
         }
     }
@@ -193,6 +198,7 @@ pub(crate) fn decide(
         evaluations: Vec::with_capacity(policies.len()),
         input_json: input.canonical(),
         decided_at: input.decided_at,
+        executed: Duration::ZERO,
     };
     if let Some(denial) = refuse_unasked(policies, input) {
         decision.outcome = Outcome::Deny(denial);

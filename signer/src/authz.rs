@@ -203,6 +203,9 @@ impl Authorizer {
             .policies
             .decide_within(policies, input::of(case), left.saturating_sub(ANSWER_MARGIN))
             .await;
+        if !decision.executed.is_zero() {
+            self.metrics.policies_executed(decision.executed);
+        }
         for evaluation in &decision.evaluations {
             let verdict = evaluation.verdict.as_str();
             self.metrics.verdict(&evaluation.name, verdict);

@@ -10,9 +10,10 @@ mod queue;
 mod registration;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
@@ -26,8 +27,8 @@ use expiry::Expiries;
 pub use expiry::IssuerExpiry;
 use first_expiry::FirstExpiry;
 use labels::{
-    CodeLabel, IssuerLabel, LatencyBuckets, ReasonLabel, RecordedLabel, ResultLabel, SignError, StageLabel,
-    VerdictLabel,
+    CodeLabel, ExecutionBuckets, IssuerLabel, LatencyBuckets, ReasonLabel, RecordedLabel, ResultLabel,
+    SignError, StageLabel, VerdictLabel,
 };
 pub use labels::{HandshakeFailure, Overload, Refused, Stage};
 
@@ -52,6 +53,7 @@ pub struct Metrics {
     stalls: Counter,
     buffered_bytes: Gauge,
     signing_calls: Gauge,
+    policy_execution: Histogram,
     clamped: Family<IssuerLabel, Counter>,
     unrecorded_denials: Counter,
     reloads: Family<ResultLabel, Counter>,
@@ -80,6 +82,7 @@ impl Metrics {
             stalls: Counter::default(),
             buffered_bytes: Gauge::default(),
             signing_calls: Gauge::default(),
+            policy_execution: ExecutionBuckets.new_metric(),
             clamped: Family::default(),
             unrecorded_denials: Counter::default(),
             reloads: Family::default(),
@@ -138,6 +141,11 @@ impl Metrics {
         self.verdicts
             .get_or_create(&VerdictLabel { policy, verdict })
             .inc();
+    }
+
+    /// A policy thread worked on one decision for so long.
+    pub fn policies_executed(&self, time: Duration) {
+        self.policy_execution.observe(time.as_secs_f64());
     }
 
     /// A connection spoke something other than TLS.

@@ -1,4 +1,4 @@
-//! The CPU time of a signer's processes, from `/proc`.
+//! The CPU time and the memory of a signer's processes, from `/proc`.
 
 use std::{collections::BTreeMap, fs};
 
@@ -7,7 +7,7 @@ use crate::failure::{Class, Failure, OrFail};
 /// Ticks of `/proc/PID/stat` in a second: `USER_HZ`, fixed by the kernel's interface.
 const TICKS: f64 = 100.0;
 
-/// The front and the gate of a supervisor.
+/// A supervisor with its front and its gate.
 #[derive(Debug)]
 pub(super) struct Processes(BTreeMap<&'static str, u32>);
 
@@ -15,7 +15,7 @@ impl Processes {
     pub(super) fn of(supervisor: u32) -> Result<Self, Failure> {
         let path = format!("/proc/{supervisor}/task/{supervisor}/children");
         let children = fs::read_to_string(&path).or_fail_doing(Class::Internal, path)?;
-        let mut found = BTreeMap::new();
+        let mut found = BTreeMap::from([(SUPERVISOR, supervisor)]);
         for child in children
             .split_whitespace()
             .filter_map(|id| id.parse::<u32>().ok())
@@ -30,7 +30,15 @@ impl Processes {
         }
         Ok(Self(found))
     }
+
+    /// Resident megabytes.
+    pub(super) fn memory(&self) -> Result<BTreeMap<&'static str, f64>, Failure> {
+        let resident = |(name, id): (&&'static str, &u32)| Ok((*name, resident_mb(*id)?));
+        self.0.iter().map(resident).collect()
+    }
 }
+
+const SUPERVISOR: &str = "supervisor";
 
 /// What can be subtracted.
 pub(super) trait Since {
@@ -51,16 +59,18 @@ impl CpuMeter {
         processes
             .0
             .iter()
+            // It has no part in a request.
+            .filter(|(name, _)| **name != SUPERVISOR)
             .map(spent)
             .collect::<Result<_, Failure>>()
             .map(Self)
     }
 
-    /// For each of so many.
-    pub(super) fn per(&self, count: u64) -> BTreeMap<&'static str, f64> {
+    /// Microseconds for each of so many.
+    pub(super) fn micros_per(&self, count: u64) -> BTreeMap<&'static str, f64> {
         self.0
             .iter()
-            .map(|(name, spent)| (*name, spent / count.max(1) as f64))
+            .map(|(name, spent)| (*name, spent * 1000.0 / count.max(1) as f64))
             .collect()
     }
 }
@@ -79,6 +89,17 @@ fn milliseconds(id: u32) -> Result<f64, Failure> {
     let stat = fs::read_to_string(&path).or_fail_doing(Class::Internal, &path)?;
     user_and_system(&stat)
         .map(|ticks| ticks * 1000.0 / TICKS)
+        .ok_or_else(|| Failure::text(Class::Internal, format!("{path} has another form")))
+}
+
+fn resident_mb(id: u32) -> Result<f64, Failure> {
+    let path = format!("/proc/{id}/status");
+    let status = fs::read_to_string(&path).or_fail_doing(Class::Internal, &path)?;
+    status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok())
+        .map(|kilobytes| kilobytes / 1024.0)
         .ok_or_else(|| Failure::text(Class::Internal, format!("{path} has another form")))
 }
 

@@ -1,22 +1,27 @@
-//! The load: so many requests in flight over so many connections.
+//! The load: so many callers over so many connections, as fast as answers come or at a rate.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
-
-use sealwright_proto::istio::{
-    IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, atomic::AtomicU64},
+    time::Duration,
 };
+
 use tokio::{
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
     time::{Instant, sleep},
 };
 use tonic::transport::Channel;
 
+use super::{
+    caller::{Caller, Clock, Counted, ask_once},
+    latency::Latencies,
+};
 use crate::{
     args::BenchArgs,
     failure::{Class, Failure, OrFail},
     issue::{
-        call::{Credentials, code_name, connect},
+        call::{Credentials, connect},
         key::WorkloadKey,
     },
 };
@@ -26,52 +31,132 @@ const REQUESTS: usize = 32;
 
 const WARM_UP: Duration = Duration::from_secs(1);
 
-/// A refused caller waits a little, as a client does, or refusals would be all there is.
-const AFTER_REFUSAL: Duration = Duration::from_millis(5);
+/// Callers of an open load: arrivals that find all of them busy are late, and it is counted.
+const OPEN_CALLERS: usize = 512;
+
+/// Idle connections that are opened at once.
+const OPENING: usize = 64;
 
 /// Latencies that are kept; beyond, a run is too long to be held in memory.
 const MAX_SAMPLES: usize = 20_000_000;
 
+/// Whom to ask, and as whom.
+pub(super) struct Target {
+    server: String,
+    callers: Vec<Credentials>,
+}
+
+impl Target {
+    pub(super) fn one(server: &str, credentials: Credentials) -> Self {
+        Self::several(server, vec![credentials])
+    }
+
+    pub(super) fn several(server: &str, callers: Vec<Credentials>) -> Self {
+        Self {
+            server: server.to_owned(),
+            callers,
+        }
+    }
+}
+
+/// When the next request is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Pace {
+    /// When an answer has come.
+    Answers,
+    /// So many a second, whatever was answered.
+    Arrivals(f64),
+}
+
 pub(super) struct Load {
     server: String,
-    credentials: Arc<Credentials>,
+    credentials: Arc<[Credentials]>,
     requests: Arc<[String]>,
     in_flight: usize,
     connections: usize,
+    stream: Option<usize>,
     duration: Duration,
 }
 
 impl Load {
-    pub(super) fn new(args: &BenchArgs, server: &str, credentials: Credentials) -> Result<Self, Failure> {
+    pub(super) fn prepare(args: &BenchArgs, target: Target) -> Result<Self, Failure> {
         let requests = (0..REQUESTS).map(|_| WorkloadKey::generate(args.key_type)?.csr_pem());
         Ok(Self {
-            server: server.to_owned(),
-            credentials: Arc::new(credentials),
+            server: target.server,
+            credentials: target.callers.into(),
             requests: requests.collect::<Result<_, _>>()?,
-            in_flight: args.in_flight,
-            connections: args.connections,
+            in_flight: args.in_flight.max(1),
+            connections: args.connections.max(1),
+            stream: args.stream,
             duration: args.duration.get(),
         })
     }
 
-    /// Connects, and starts every caller.
-    pub(super) async fn start(self) -> Result<Running, Failure> {
-        let (phase, phases) = watch::channel(Phase::WarmUp);
-        let mut callers = JoinSet::new();
-        let mut channels = Vec::new();
-        for _ in 0..self.connections.clamp(1, self.in_flight.max(1)) {
-            channels.push(connect(&self.server, &self.credentials).await?);
+    async fn channel(&self) -> Result<Channel, Failure> {
+        let any = self
+            .credentials
+            .first()
+            .ok_or_else(|| Failure::text(Class::Internal, "there is no caller"))?;
+        connect(&self.server, any).await
+    }
+
+    /// Opens connections on which somebody was authenticated once, and holds them.
+    pub(super) async fn open_idle(&self, count: usize) -> Result<Vec<Channel>, Failure> {
+        let places = Arc::new(Semaphore::new(OPENING));
+        let mut opening = JoinSet::new();
+        for number in 0..count {
+            let place = Arc::clone(&places).acquire_owned().await;
+            let (server, credentials) = (self.server.clone(), Arc::clone(&self.credentials));
+            let requests = Arc::clone(&self.requests);
+            opening.spawn(async move {
+                let _place = place;
+                let credentials = pick(&credentials, number)?;
+                let channel = connect(&server, credentials).await?;
+                let request = requests.iter().cycle().nth(number % REQUESTS);
+                ask_once(&channel, credentials, request.map_or("", String::as_str)).await?;
+                Ok::<_, Failure>(channel)
+            });
         }
-        for (number, channel) in (0..self.in_flight).zip(channels.iter().cycle()) {
+        let mut held = Vec::with_capacity(count);
+        while let Some(channel) = opening.join_next().await {
+            held.push(channel.or_fail(Class::Internal)??);
+        }
+        Ok(held)
+    }
+
+    /// Connects, and starts every caller.
+    pub(super) async fn start(&self, pace: Pace) -> Result<Running, Failure> {
+        let (phase, phases) = watch::channel(Phase::WarmUp);
+        let (number, clock) = match pace {
+            Pace::Answers => (self.in_flight, None),
+            Pace::Arrivals(rate) => {
+                let clock = Clock {
+                    start: Instant::now(),
+                    rate: rate.max(1.0),
+                    next: Arc::new(AtomicU64::new(0)),
+                };
+                (OPEN_CALLERS, Some(clock))
+            }
+        };
+        let mut channels = Vec::new();
+        for _ in 0..self.connections.min(number) {
+            channels.push(self.channel().await?);
+        }
+        let mut callers = JoinSet::new();
+        for (number, channel) in (0..number).zip(channels.iter().cycle()) {
             let caller = Caller {
                 number,
                 channel: channel.clone(),
                 credentials: Arc::clone(&self.credentials),
                 requests: Arc::clone(&self.requests),
                 phases: phases.clone(),
-                samples: MAX_SAMPLES / self.in_flight.max(1),
+                samples: MAX_SAMPLES / self.in_flight,
+                clock: clock.clone(),
             };
-            callers.spawn(caller.run());
+            match (self.stream, pace) {
+                (Some(each), Pace::Answers) => callers.spawn(caller.stream(each.max(1))),
+                _ => callers.spawn(caller.single()),
+            };
         }
         Ok(Running {
             phase,
@@ -81,8 +166,16 @@ impl Load {
     }
 }
 
+/// One of several, in turn.
+pub(super) fn pick(credentials: &[Credentials], number: usize) -> Result<&Credentials, Failure> {
+    number
+        .checked_rem(credentials.len())
+        .and_then(|index| credentials.get(index))
+        .ok_or_else(|| Failure::text(Class::Internal, "there is no caller"))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+pub(super) enum Phase {
     WarmUp,
     Measure,
     End,
@@ -106,20 +199,14 @@ impl Running {
         sleep(self.duration).await;
         self.phase.send_replace(Phase::End);
         let elapsed = start.elapsed();
-        let mut latencies = Vec::new();
-        let mut refusals = BTreeMap::new();
+        let mut all = Counted::default();
         while let Some(counted) = self.callers.join_next().await {
-            let counted = counted.or_fail_doing(Class::Internal, "a caller ended early")??;
-            latencies.extend(counted.latencies);
-            for (code, count) in counted.refusals {
-                *refusals.entry(code).or_insert(0) += count;
-            }
+            all.add(counted.or_fail_doing(Class::Internal, "a caller ended early")??);
         }
-        latencies.sort_unstable();
         Ok(Measured {
             elapsed,
-            latencies,
-            refusals,
+            latencies: Latencies::of(all.latencies),
+            refusals: all.refusals,
         })
     }
 }
@@ -128,91 +215,17 @@ impl Running {
 #[derive(Debug)]
 pub(super) struct Measured {
     pub(super) elapsed: Duration,
-    /// Of each certificate, sorted.
-    latencies: Vec<Duration>,
+    /// Of each certificate.
+    pub(super) latencies: Latencies,
     pub(super) refusals: BTreeMap<&'static str, u64>,
 }
 
 impl Measured {
     pub(super) fn issued(&self) -> u64 {
-        self.latencies.len() as u64
+        self.latencies.count()
     }
 
-    /// Milliseconds within which so many of a hundred were answered.
-    pub(super) fn percentile(&self, percent: usize) -> f64 {
-        let rank = (self.latencies.len() * percent).div_ceil(100).max(1) - 1;
-        self.latencies
-            .get(rank)
-            .map_or(0.0, |latency| latency.as_secs_f64() * 1000.0)
-    }
-}
-
-#[derive(Default)]
-struct Counted {
-    latencies: Vec<Duration>,
-    refusals: BTreeMap<&'static str, u64>,
-}
-
-struct Caller {
-    number: usize,
-    channel: Channel,
-    credentials: Arc<Credentials>,
-    requests: Arc<[String]>,
-    phases: watch::Receiver<Phase>,
-    samples: usize,
-}
-
-impl Caller {
-    async fn run(self) -> Result<Counted, Failure> {
-        let mut client = IstioCertificateServiceClient::new(self.channel);
-        let mut counted = Counted::default();
-        for csr in self.requests.iter().cycle().skip(self.number) {
-            let before = *self.phases.borrow();
-            let request = self.credentials.authorize(IstioCertificateRequest {
-                csr: csr.clone(),
-                validity_duration: 3600,
-                metadata: None,
-            })?;
-            let start = Instant::now();
-            let answer = client.create_certificate(request).await;
-            let latency = start.elapsed();
-            let after = *self.phases.borrow();
-            // Counted is what was asked and answered within the time.
-            let counts = before == Phase::Measure && after == Phase::Measure;
-            match answer {
-                Ok(_) if counts && counted.latencies.len() < self.samples => counted.latencies.push(latency),
-                Ok(_) => {}
-                Err(status) => {
-                    if counts {
-                        *counted.refusals.entry(code_name(status.code())).or_insert(0) += 1;
-                    }
-                    sleep(AFTER_REFUSAL).await;
-                }
-            }
-            if after == Phase::End {
-                break;
-            }
-        }
-        Ok(counted)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn percentiles_are_ranks() {
-        let measured = |count: u64| Measured {
-            elapsed: Duration::from_secs(1),
-            latencies: (1..=count).map(Duration::from_millis).collect(),
-            refusals: BTreeMap::new(),
-        };
-        let hundred = measured(100);
-        assert_eq!(hundred.percentile(50), 50.0);
-        assert_eq!(hundred.percentile(99), 99.0);
-        assert_eq!(hundred.percentile(100), 100.0);
-        assert_eq!(measured(1).percentile(50), 1.0);
-        assert_eq!(measured(0).percentile(99), 0.0);
+    pub(super) fn per_second(&self) -> f64 {
+        self.issued() as f64 / self.elapsed.as_secs_f64()
     }
 }

@@ -71,43 +71,62 @@ pub(crate) struct Claims<'a> {
 
 /// A token in the form of Kubernetes' bound service-account tokens.
 pub(crate) fn token(home: &Home, claims: &Claims<'_>) -> Result<String, Failure> {
-    let path = home.jwt_key();
-    let doing = || {
-        format!(
-            "cannot read {}; start `sealwright dev` on this home once",
-            path.display()
-        )
-    };
-    let text = Zeroizing::new(fs::read(&path).or_fail_doing(Class::Usage, doing())?);
-    let key = pem::decode_one(&[PRIVATE_KEY], &*text).or_fail_doing(Class::Usage, doing())?;
-    let key = Zeroizing::new(key);
-    let pair = KeyPair::try_from(key.as_slice()).or_fail_doing(Class::Usage, doing())?;
-    let now = claims.now.unix_seconds();
-    let expires = now.saturating_add(claims.ttl);
-    // A token that has expired was good for a minute before.
-    let issued = now.min(expires.saturating_sub(60));
-    let sa = claims.service_account;
-    let namespace = claims.namespace;
-    let body = json!({
-        "iss": ISSUER,
-        "sub": format!("system:serviceaccount:{namespace}:{sa}"),
-        "aud": [claims.audience],
-        "iat": issued,
-        "nbf": issued,
-        "exp": expires,
-        "jti": format!("{}-{}", files::random_hex()?, files::random_hex()?),
-        "kubernetes.io": {
-            "namespace": namespace,
-            "serviceaccount": { "name": sa, "uid": uid(&["serviceaccount", namespace, sa]) },
-            "pod": { "name": format!("{sa}-0"), "uid": uid(&["pod", namespace, sa]) },
-        },
-    });
-    let header = Header {
-        kid: Some(key_id(pair.public_key_raw())),
-        ..Header::new(Algorithm::ES256)
-    };
-    jsonwebtoken::encode(&header, &body, &EncodingKey::from_ec_der(&key))
-        .or_fail_doing(Class::Internal, "cannot sign the token")
+    TokenIssuer::of(home)?.token(claims)
+}
+
+/// The issuer of a home, for one token or many.
+pub(crate) struct TokenIssuer {
+    key: EncodingKey,
+    header: Header,
+}
+
+impl TokenIssuer {
+    /// Reads the key.
+    pub(crate) fn of(home: &Home) -> Result<Self, Failure> {
+        let path = home.jwt_key();
+        let doing = || {
+            format!(
+                "cannot read {}; start `sealwright dev` on this home once",
+                path.display()
+            )
+        };
+        let text = Zeroizing::new(fs::read(&path).or_fail_doing(Class::Usage, doing())?);
+        let key = pem::decode_one(&[PRIVATE_KEY], &*text).or_fail_doing(Class::Usage, doing())?;
+        let key = Zeroizing::new(key);
+        let pair = KeyPair::try_from(key.as_slice()).or_fail_doing(Class::Usage, doing())?;
+        Ok(Self {
+            key: EncodingKey::from_ec_der(&key),
+            header: Header {
+                kid: Some(key_id(pair.public_key_raw())),
+                ..Header::new(Algorithm::ES256)
+            },
+        })
+    }
+
+    pub(crate) fn token(&self, claims: &Claims<'_>) -> Result<String, Failure> {
+        let now = claims.now.unix_seconds();
+        let expires = now.saturating_add(claims.ttl);
+        // A token that has expired was good for a minute before.
+        let issued = now.min(expires.saturating_sub(60));
+        let sa = claims.service_account;
+        let namespace = claims.namespace;
+        let body = json!({
+            "iss": ISSUER,
+            "sub": format!("system:serviceaccount:{namespace}:{sa}"),
+            "aud": [claims.audience],
+            "iat": issued,
+            "nbf": issued,
+            "exp": expires,
+            "jti": format!("{}-{}", files::random_hex()?, files::random_hex()?),
+            "kubernetes.io": {
+                "namespace": namespace,
+                "serviceaccount": { "name": sa, "uid": uid(&["serviceaccount", namespace, sa]) },
+                "pod": { "name": format!("{sa}-0"), "uid": uid(&["pod", namespace, sa]) },
+            },
+        });
+        jsonwebtoken::encode(&self.header, &body, &self.key)
+            .or_fail_doing(Class::Internal, "cannot sign the token")
+    }
 }
 
 /// The same for the same name, in the form of a UUID.

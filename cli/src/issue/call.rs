@@ -1,6 +1,6 @@
 //! The call to the signer, and what its refusals mean.
 
-use std::{error::Error, fs, path::Path, time::Duration};
+use std::{error::Error, fs, path::Path, sync::Arc, time::Duration};
 
 use sealwright_proto::istio::{
     IstioCertificateRequest, istio_certificate_service_client::IstioCertificateServiceClient,
@@ -27,7 +27,7 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Credentials of one call.
 pub(crate) struct Credentials {
     /// Roots of the signer's own certificate, PEM.
-    roots: Vec<u8>,
+    roots: Arc<[u8]>,
     /// Chain and key to renew with, PEM.
     identity: Option<(Vec<u8>, Zeroizing<Vec<u8>>)>,
     /// A bearer token.
@@ -43,7 +43,7 @@ impl Credentials {
         };
         let token = args.token_file.as_deref().map(read_token).transpose()?;
         Ok(Self {
-            roots: read_roots(&args.ca_file)?,
+            roots: read_roots(&args.ca_file)?.into(),
             identity,
             token,
         })
@@ -51,16 +51,21 @@ impl Credentials {
 
     /// A token from a file.
     pub(crate) fn bearer(roots: &Path, token: &Path) -> Result<Self, Failure> {
-        Self::with_token(roots, read_token(token)?)
+        Ok(Self::of_token(Self::roots(roots)?, read_token(token)?))
+    }
+
+    /// Roots, to be shared by many.
+    pub(crate) fn roots(file: &Path) -> Result<Arc<[u8]>, Failure> {
+        Ok(read_roots(file)?.into())
     }
 
     /// A token that is at hand.
-    pub(crate) fn with_token(roots: &Path, token: Zeroizing<String>) -> Result<Self, Failure> {
-        Ok(Self {
-            roots: read_roots(roots)?,
+    pub(crate) fn of_token(roots: Arc<[u8]>, token: Zeroizing<String>) -> Self {
+        Self {
+            roots,
             identity: None,
             token: Some(token),
-        })
+        }
     }
 
     /// The refusal; where the connection just ended, whether the client certificate is why.

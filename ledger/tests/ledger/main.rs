@@ -5,7 +5,6 @@ mod crash;
 #[cfg(test)]
 mod export;
 #[cfg(test)]
-mod load;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]

@@ -159,3 +159,17 @@ impl MetricConstructor<Histogram> for LatencyBuckets {
         ])
     }
 }
+
+/// Fine where a decision of a few policies lies: tens of microseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ExecutionBuckets;
+
+impl MetricConstructor<Histogram> for ExecutionBuckets {
+    fn new_metric(&self) -> Histogram {
+        let micros = [
+            5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 35.0, 40.0, 50.0, 60.0, 80.0, 100.0, 150.0, 250.0, 500.0, 1e3,
+            2.5e3, 10e3, 100e3, 1e6,
+        ];
+        Histogram::new(micros.map(|micros| micros / 1e6))
+    }
+}

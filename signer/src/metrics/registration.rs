@@ -64,6 +64,11 @@ impl Metrics {
             self.verdicts.clone(),
         );
         registry.register(
+            "sealwright_policy_execution_seconds",
+            "Time that a policy thread worked on one decision, waiting not included",
+            self.policy_execution.clone(),
+        );
+        registry.register(
             "sealwright_plaintext_connections",
             "Connections closed because they did not begin with a TLS handshake",
             self.plaintext.clone(),

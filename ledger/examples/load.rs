@@ -1,12 +1,23 @@
-//! Not a test: figures of the write side. `cargo test --release -p sealwright-ledger load -- --ignored --nocapture`
+//! Figures of the write side alone: `cargo run --release -p sealwright-ledger --example load`
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "a tool for measurements"
+)]
+
+#[allow(dead_code, reason = "shared with the tests")]
+#[path = "../tests/ledger/support.rs"]
+mod support;
 
 use std::{fs, time::Duration};
 
-use crate::support::{Home, certificate, config, decision};
+use support::{Home, certificate, config, decision};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "prints figures"]
-async fn figures() {
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
     println!(
         "in flight  certificates/s  cpu us/certificate  us/certificate  records/sync  bytes/certificate"
     );
@@ -22,7 +33,7 @@ async fn figures() {
                 let mut entry = decision(lane);
                 entry.evidence = vec![7; 1600];
                 for number in 0..each {
-                    entry.serial = Some(crate::support::serial(lane * 1_000_000 + number));
+                    entry.serial = Some(support::serial(lane * 1_000_000 + number));
                     let appended = ledger.append(&entry).await.unwrap();
                     ledger
                         .complete(&certificate(appended.sequence, &entry))

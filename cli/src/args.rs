@@ -109,7 +109,7 @@ pub(crate) struct GateStart {
     #[arg(long, hide = true)]
     pub(crate) supervisor: Option<u32>,
     /// The environment is [gate.env]'s already.
-    #[arg(long, hide = true, conflicts_with = "supervisor")]
+    #[arg(long, hide = true)]
     pub(crate) prepared: bool,
     /// Print the checks that need the gate's environment, and end.
     #[arg(long, hide = true, conflicts_with = "supervisor")]

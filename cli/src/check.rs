@@ -14,6 +14,9 @@ use std::{
     time::Duration,
 };
 
+use sealwright_gate::config::Confine;
+use sealwright_runtime::process::confinement::Confinement;
+
 use self::item::{Item, State};
 pub(crate) use self::system::SPARE_DESCRIPTORS;
 use crate::{
@@ -62,9 +65,25 @@ pub(crate) fn run(at: &At, output: Output) -> Result<ExitCode, Failure> {
 }
 
 /// The part that runs in the gate's environment; prints its items as one line of JSON.
-pub(crate) fn in_gate(loaded: &Loaded, held: bool) -> Result<ExitCode, Failure> {
-    output::json(&token::check(loaded, held))?;
+pub(crate) fn in_gate(loaded: &Loaded, held: bool, confinement: &Confinement) -> Result<ExitCode, Failure> {
+    let mut items = vec![confined(loaded, confinement)];
+    items.extend(token::check(loaded, held));
+    output::json(&items)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the module that is checked next does without.
+fn confined(loaded: &Loaded, confinement: &Confinement) -> Item {
+    let name = "confinement";
+    if loaded.settings.gate.confinement.mode == Confine::Off {
+        let fix = "leave gate.confinement.mode out, unless the module needs more than it can be given";
+        return Item::warning(name, "none, as configured", fix);
+    }
+    if confinement.is_partial() {
+        let fix = "use a kernel with Landlock and system call filters";
+        return Item::warning(name, confinement, fix);
+    }
+    Item::good(name, confinement)
 }
 
 fn token_in_child(loaded: &Loaded, held: bool) -> Vec<Item> {
@@ -86,7 +105,7 @@ fn ask_child(loaded: &Loaded, held: bool) -> Result<Vec<Item>, Failure> {
     }
     command
         .env_clear()
-        .envs(crate::launch::overrides())
+        .envs(crate::environment::overrides())
         .envs(&loaded.settings.gate.env)
         .current_dir(&loaded.base)
         .stdin(Stdio::null())

@@ -8,7 +8,12 @@ use sealwright_identity::SystemClock;
 use sealwright_runtime::{
     Chain,
     metrics::Metrics,
-    process::{self, boundary::Boundary, landlock},
+    process::{
+        self,
+        boundary::Boundary,
+        landlock,
+        seccomp::{self, Calls, Sockets},
+    },
     readiness::Readiness,
     signals::{Request, Signals},
     supervisor::{
@@ -88,6 +93,13 @@ fn plumbing() -> Plumbing {
 }
 
 fn confine(boundary: &Boundary, loaded: &Loaded) -> Result<(), Failure> {
+    let calls = Calls {
+        sockets: Sockets::Internet,
+        processes: false,
+    };
+    if let Err(error) = seccomp::refuse(calls) {
+        warn!(why = %Chain(&error), "the front's system calls are not confined");
+    }
     let confined = match boundary {
         Boundary::None { .. } => return Ok(()),
         Boundary::Users { .. } => landlock::confine(&launch::front_folders(loaded)),

@@ -29,9 +29,10 @@ use tracing::{info, warn};
 use crate::{
     check::SPARE_DESCRIPTORS,
     dev::home::Home as DevHome,
+    environment,
     failure::{Class, Failure, OrFail},
     files, front,
-    settings::{self, ENV_PREFIX, Loaded},
+    settings::{self, Loaded},
 };
 
 /// Beyond the front's own deadline, before it is killed.
@@ -123,10 +124,13 @@ fn plan(launch: Launch, loaded: &Loaded, boundary: &Boundary) -> Result<Plan, Fa
             command
                 .args(["gate", "--supervisor", &me, "--config"])
                 .arg(&loaded.file);
+            if loaded.settings.gate.env_file.is_none() {
+                command.arg("--prepared");
+            }
             // The gate's environment is what the configuration says, and nothing that leaks into it.
             command
                 .env_clear()
-                .envs(overrides())
+                .envs(environment::overrides())
                 .envs(&loaded.settings.gate.env);
             command.current_dir(&loaded.base);
             command
@@ -160,7 +164,7 @@ fn plan(launch: Launch, loaded: &Loaded, boundary: &Boundary) -> Result<Plan, Fa
                 command.arg(flag).arg(address.to_string());
             }
         }
-        command.current_dir("/");
+        command.env_clear().envs(environment::front()).current_dir("/");
         if let Some((uid, gid)) = user {
             command.uid(uid).gid(gid);
         }
@@ -184,12 +188,6 @@ fn plan(launch: Launch, loaded: &Loaded, boundary: &Boundary) -> Result<Plan, Fa
         drain: loaded.settings.server.drain_timeout.get() + DRAIN_MARGIN,
         on_ready: Box::new(move |bound| (on_ready.borrow_mut())(bound)),
     })
-}
-
-/// Variables that go over the configuration file, for the gate as for everyone.
-pub(crate) fn overrides() -> impl Iterator<Item = (std::ffi::OsString, std::ffi::OsString)> {
-    let prefix = format!("{ENV_PREFIX}__");
-    std::env::vars_os().filter(move |(name, _)| name.to_str().is_some_and(|name| name.starts_with(&prefix)))
 }
 
 /// What will separate the front from the gate.
@@ -269,6 +267,7 @@ fn secrets(loaded: &Loaded) -> Vec<PathBuf> {
     [gate.home.clone()]
         .into_iter()
         .chain(gate.token.pin_file.clone())
+        .chain(gate.env_file.clone())
         .chain(tokens)
         .chain(development.into_iter().filter(|path| path.exists()))
         .collect()

@@ -7,6 +7,7 @@ mod args;
 mod bench;
 mod check;
 mod dev;
+mod environment;
 mod failure;
 mod files;
 mod front;
@@ -24,6 +25,7 @@ mod text;
 use std::process::ExitCode;
 
 use clap::Parser;
+use sealwright_runtime::telemetry;
 
 use crate::{
     args::{Cli, Command},
@@ -36,6 +38,7 @@ use crate::{
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    telemetry::report_panics();
     let cli = Cli::parse();
     match run(cli) {
         Ok(code) => code,

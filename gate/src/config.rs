@@ -9,6 +9,7 @@
 //! Settings of a policy must have one canonical form (RFC 8785), or their digest would
 //! depend on who computed it: no floating-point number, no integer beyond 2^53.
 
+mod confinement;
 mod gate;
 mod issuer;
 mod policy;
@@ -20,6 +21,7 @@ use std::path::{Path, PathBuf};
 use sealwright_identity::TrustDomain;
 use serde::{Deserialize, Serialize};
 
+pub use self::confinement::{Confine, ConfinementConfig};
 pub use self::gate::{Boundary, GateConfig, PeerConfig, Role, ServingConfig, TokenSection, TokenSource};
 pub use self::issuer::{CeilingConfig, IssuerConfig};
 pub use self::policy::PolicyConfig;

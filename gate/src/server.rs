@@ -51,6 +51,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use sealwright_identity::SharedClock;
+use sealwright_runtime::process::confinement::Confinement;
 use sealwright_runtime::signals::{Request, Signals};
 use tokio::sync::mpsc;
 
@@ -81,6 +82,8 @@ pub struct ServerConfig {
     pub file: GateFile,
     /// The time.
     pub clock: SharedClock,
+    /// What the process gave up: perhaps something that the module needs.
+    pub confinement: Confinement,
 }
 
 /// Where requests come from.

@@ -1,10 +1,13 @@
 //! What a process of ours does to itself and its surroundings before it reads any input.
 //!
 //! [`harden`] closes it to debuggers and core dumps; [`boundary`] decides what separates the
-//! front from the gate; [`landlock`] puts the front behind it.
+//! front from the gate; [`landlock`] puts the front behind it; [`confinement`] takes from the gate
+//! what its PKCS#11 module does not need; [`seccomp`] refuses both what neither needs.
 
 pub mod boundary;
+pub mod confinement;
 pub mod landlock;
+pub mod seccomp;
 
 use std::{
     fs::File,
@@ -51,11 +54,23 @@ pub fn harden() -> Result<(), ProcessError> {
 /// # Errors
 /// When the kernel refuses.
 pub fn drop_capabilities() -> Result<(), ProcessError> {
+    keep_capabilities(CapabilitySet::NET_BIND_SERVICE | CapabilitySet::DAC_OVERRIDE)
+}
+
+/// The same for the gate: what is left opens the files and devices of tokens, whoever owns them, and
+/// keeps memory from being swapped.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn drop_capabilities_of_gate() -> Result<(), ProcessError> {
+    keep_capabilities(CapabilitySet::DAC_OVERRIDE | CapabilitySet::IPC_LOCK)
+}
+
+fn keep_capabilities(kept: CapabilitySet) -> Result<(), ProcessError> {
     let failed = |source: rustix::io::Errno| ProcessError::System {
         what: "capset",
         source: source.into(),
     };
-    let kept = CapabilitySet::NET_BIND_SERVICE | CapabilitySet::DAC_OVERRIDE;
     let has = capabilities(None).map_err(failed)?;
     let kept = has.permitted & kept;
     set_capabilities(

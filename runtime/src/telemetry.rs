@@ -1,6 +1,6 @@
 //! Logging: to standard error, for people on a terminal and as JSON elsewhere.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use serde::Deserialize;
 use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
@@ -66,15 +66,62 @@ pub fn init(config: &LogConfig) -> Result<(), TelemetryError> {
     Ok(())
 }
 
+/// Has every panic of the process said in the log, in its form, with the place and never with a text
+/// that was put together at run time: what it was put together from may be a secret.
+///
+/// Before [`init`] it goes to standard error as it is. Call it first.
+pub fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let what = said(panic.payload());
+        let thread = std::thread::current();
+        let thread = thread.name().unwrap_or("unnamed");
+        if tracing::dispatcher::has_been_set() {
+            tracing::error!(%place, thread, what, "a thread panicked");
+        } else {
+            let _closed = writeln!(
+                std::io::stderr(),
+                "a thread panicked: {thread} at {place}: {what}"
+            );
+        }
+        // Names of functions and lines, no values; asked for by RUST_BACKTRACE.
+        let trace = std::backtrace::Backtrace::capture();
+        if trace.status() == std::backtrace::BacktraceStatus::Captured {
+            let _closed = writeln!(std::io::stderr(), "{trace}");
+        }
+    }));
+}
+
+/// A text that stands in the program, or that there was another.
+fn said(payload: &(dyn std::any::Any + Send)) -> &'static str {
+    payload
+        .downcast_ref::<&'static str>()
+        .copied()
+        .unwrap_or("(withheld: it may hold a secret)")
+}
+
 /// Libraries that log errors where nothing is wrong, such as for each mechanism of a token that
 /// they have no name for. Silent unless the filter names them.
 const NOISY: [&str; 1] = ["cryptoki"];
 
+/// The filter as it is applied: a bare `debug` or `trace` is about this program. Libraries at those levels
+/// write gigabytes (the compiler of policies), and what they write is not ours to keep secrets out of;
+/// they are heard from `info` up, and further by name.
 fn with_quiet(level: &str) -> String {
+    let directives = level.split(',').map(|directive| {
+        let bare = directive.trim();
+        let fine = ["debug", "trace"]
+            .iter()
+            .any(|fine| bare.eq_ignore_ascii_case(fine));
+        if fine {
+            format!("info,sealwright={bare}")
+        } else {
+            directive.to_owned()
+        }
+    });
+    let filter = directives.collect::<Vec<_>>().join(",");
     let unnamed = NOISY.iter().filter(|target| !level.contains(*target));
-    unnamed.fold(level.to_owned(), |filter, target| {
-        format!("{filter},{target}=off")
-    })
+    unnamed.fold(filter, |filter, target| format!("{filter},{target}=off"))
 }
 
 /// Why logging could not start.
@@ -94,6 +141,34 @@ pub enum TelemetryError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_panic_says_only_what_stands_in_the_program() {
+        let payload = std::panic::catch_unwind(|| panic!("fixed")).unwrap_err();
+        assert_eq!(said(&*payload), "fixed");
+        let pin = "1234";
+        let payload = std::panic::catch_unwind(|| panic!("with {pin}")).unwrap_err();
+        assert!(!said(&*payload).contains(pin));
+    }
+
+    #[test]
+    fn a_bare_level_below_info_is_about_this_program() {
+        for (level, filter) in [
+            ("info", "info,cryptoki=off"),
+            ("trace", "info,sealwright=trace,cryptoki=off"),
+            (
+                "DEBUG,h2=trace,cryptoki=info",
+                "info,sealwright=DEBUG,h2=trace,cryptoki=info",
+            ),
+            (
+                "warn,sealwright_hsm=debug",
+                "warn,sealwright_hsm=debug,cryptoki=off",
+            ),
+        ] {
+            assert_eq!(with_quiet(level), filter);
+            EnvFilter::builder().parse(filter).unwrap();
+        }
+    }
 
     #[test]
     fn refuses_what_is_no_filter() {

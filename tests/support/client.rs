@@ -42,6 +42,15 @@ impl Client {
         Self::with(signer, Self::tls(signer).identity(Identity::from_pem(chain, key))).await
     }
 
+    /// The same with a client certificate and its key in PEM.
+    pub async fn connect_as(server: &str, roots: &std::path::Path, chain: &str, key: &str) -> Self {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(std::fs::read(roots).unwrap()))
+            .domain_name("localhost")
+            .identity(Identity::from_pem(chain, key));
+        Self::to(server, tls).await.unwrap()
+    }
+
     fn tls(signer: &Signer) -> ClientTlsConfig {
         let roots = std::fs::read(signer.trust_bundle()).unwrap();
         ClientTlsConfig::new()

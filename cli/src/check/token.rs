@@ -27,7 +27,7 @@ pub(super) fn check(loaded: &Loaded, held: bool) -> Vec<Item> {
     let inspection = match inspect(&config, &gate.home) {
         Ok(inspection) => inspection,
         Err(error) => {
-            let fix = "see gate.token.module, gate.token.uri and [gate.env]";
+            let fix = "see gate.token.module, gate.token.uri, [gate.env] and [gate.confinement]";
             return vec![Item::failed("token", Chain(&error), fix)];
         }
     };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use sealwright_identity::{DnsName, HumanDuration};
 use serde::{Deserialize, Serialize};
 
-use super::{CallerKind, ConfigError, VerifyCallerConfig, resolve};
+use super::{CallerKind, ConfigError, ConfinementConfig, VerifyCallerConfig, resolve};
 
 /// `[gate]`
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -41,9 +41,15 @@ pub struct GateConfig {
     pub request_timeout: HumanDuration,
     /// `[gate.token]`
     pub token: TokenSection,
-    /// The whole environment of the gate's process, verbatim.
+    /// The whole environment of the gate's process, verbatim. Everyone who reads the file reads this.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
+    /// More of it, for secrets: a file of `NAME=value` lines that the gate alone reads.
+    #[serde(default)]
+    pub env_file: Option<PathBuf>,
+    /// `[gate.confinement]`
+    #[serde(default)]
+    pub confinement: ConfinementConfig,
     /// `[gate.serving]`: the front's own certificate; without it the front has none.
     #[serde(default)]
     pub serving: Option<ServingConfig>,
@@ -167,12 +173,16 @@ impl GateConfig {
         if let Some(socket) = &mut self.socket {
             resolve(base, socket);
         }
-        if let Some(pin_file) = &mut self.token.pin_file {
-            resolve(base, pin_file);
+        for file in [&mut self.token.pin_file, &mut self.env_file]
+            .into_iter()
+            .flatten()
+        {
+            resolve(base, file);
         }
         for entry in &mut self.verify_caller {
             entry.resolve(base);
         }
+        self.confinement.resolve(base);
         if self.token.module.components().count() > 1 {
             resolve(base, &mut self.token.module);
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use sealwright_jwt::Trust;
 use sealwright_ledger::LedgerConfig;
 use sealwright_runtime::Chain;
+use sealwright_runtime::process::confinement::Confinement;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -60,7 +61,11 @@ async fn live(
     source: StreamSource,
     mut commands: mpsc::Receiver<Command>,
 ) -> Result<(), GateError> {
-    let ServerConfig { file, clock } = config;
+    let ServerConfig {
+        file,
+        clock,
+        confinement,
+    } = config;
     file.validate()?;
     let home = Home::lock(&file.gate.home).await?;
     let streams = Streams::open(source, &file.gate)?;
@@ -102,7 +107,7 @@ async fn live(
             Some(ring)
         }
         Some(Opened::Absent(error)) => {
-            absent(&keys, &error);
+            absent(&keys, &error, &confinement);
             None
         }
         None => None,
@@ -126,6 +131,7 @@ async fn live(
     door.open(Arc::clone(&gate));
     let life = Life {
         config: ServerConfigParts { file },
+        confinement,
         facts,
         gate,
     };
@@ -177,6 +183,7 @@ struct ServerConfigParts {
 /// A gate whose ledger is open.
 struct Life {
     config: ServerConfigParts,
+    confinement: Confinement,
     facts: Facts,
     gate: Arc<Gate>,
 }
@@ -232,7 +239,7 @@ impl Life {
                     self.gate.keys.serve(Arc::clone(&ring));
                     return Ok(ring);
                 }
-                Opened::Absent(error) => absent(&self.gate.keys, &error),
+                Opened::Absent(error) => absent(&self.gate.keys, &error, &self.confinement),
             }
         }
     }
@@ -285,8 +292,9 @@ impl Life {
     }
 }
 
-fn absent(keys: &Keys, error: &KeysError) {
+fn absent(keys: &Keys, error: &KeysError, confinement: &Confinement) {
     let text = Chain(error).to_string();
-    warn!(error = %text, "the token cannot be opened; it is looked for again");
+    // A module that misses what was taken from it looks the same as a token that is away.
+    warn!(error = %text, %confinement, "the token cannot be opened; it is looked for again");
     keys.away(text);
 }

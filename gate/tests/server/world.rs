@@ -237,6 +237,7 @@ impl World {
         ServerConfig {
             file: self.file.clone(),
             clock: Arc::clone(&self.clock),
+            confinement: Default::default(),
         }
     }
 

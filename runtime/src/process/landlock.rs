@@ -1,4 +1,5 @@
-//! Landlock for the front: what it may read, the one folder it may write, and nothing else.
+//! Landlock for the front: what it may read, the one folder it may write, and nothing else. For the
+//! gate: where it may write, and perhaps what it may read.
 //!
 //! Landlock is an allow-list. It also keeps the process from tracing or signalling processes
 //! outside (where the kernel can), so it separates even two processes of one user. TCP stays free.
@@ -33,6 +34,9 @@ const SYSTEM: &[&str] = &[
     "/sys/fs/cgroup",
     "/sys/devices/system/cpu",
 ];
+
+/// What the gate's modules read besides: users' names, p11-kit's and SoftHSM's settings.
+const USERS: &[&str] = &["/etc/passwd", "/etc/group", "/etc/pkcs11", "/etc/softhsm"];
 
 /// The newest rights that are asked for; older kernels enforce what they have.
 const RIGHTS: ABI = ABI::V5;
@@ -97,22 +101,45 @@ pub fn probe() -> Result<(), ConfineError> {
 /// When the kernel does not enforce it, or a secret lies beneath an allowed folder.
 pub fn confine(paths: &Paths) -> Result<(), ConfineError> {
     paths.check()?;
+    restrict(Some(&paths.read), &paths.write)
+}
+
+/// The same for the gate, which holds the secrets: it writes beneath `write` alone, and reads
+/// beneath `read` and the system's folders, or everywhere when there is no list.
+///
+/// # Errors
+/// When the kernel does not enforce it, or a path cannot be opened.
+pub fn confine_gate(read: Option<&[PathBuf]>, write: &[PathBuf]) -> Result<(), ConfineError> {
+    let more = USERS.iter().map(PathBuf::from);
+    let read = read.map(|read| read.iter().cloned().chain(more).collect::<Vec<_>>());
+    let terminal = [PathBuf::from("/dev/tty")];
+    let write: Vec<_> = write.iter().chain(&terminal).cloned().collect();
+    restrict(read.as_deref(), &write)
+}
+
+fn restrict(read: Option<&[PathBuf]>, write: &[PathBuf]) -> Result<(), ConfineError> {
     probe()?;
     let broken = |source| ConfineError::Unavailable { source };
-    let ruleset = Ruleset::default()
-        .handle_access(AccessFs::from_all(RIGHTS))
+    let handled = match read {
+        Some(_) => AccessFs::from_all(RIGHTS),
+        None => AccessFs::from_write(RIGHTS),
+    };
+    let mut ruleset = Ruleset::default()
+        .handle_access(handled)
         .map_err(broken)?
         .scope(Scope::Signal)
         .map_err(broken)?
         .create()
         .map_err(broken)?;
-    let read = AccessFs::from_read(RIGHTS);
-    let write = AccessFs::from_all(RIGHTS) & !AccessFs::Execute;
+    if let Some(read) = read {
+        let access = AccessFs::from_read(RIGHTS);
+        ruleset = allow(ruleset, SYSTEM.iter().map(Path::new), access)?;
+        ruleset = allow(ruleset, read.iter().map(PathBuf::as_path), access)?;
+    }
+    let access = handled & !AccessFs::Execute;
     let null = [PathBuf::from("/dev/null")];
-    let ruleset = allow(ruleset, SYSTEM.iter().map(Path::new), read)?;
-    let ruleset = allow(ruleset, paths.read.iter().map(PathBuf::as_path), read)?;
-    let ruleset = allow(ruleset, null.iter().map(PathBuf::as_path), write)?;
-    let ruleset = allow(ruleset, paths.write.iter().map(PathBuf::as_path), write)?;
+    let write = null.iter().chain(write).map(PathBuf::as_path);
+    let ruleset = allow(ruleset, write, access)?;
     let status = ruleset.restrict_self().map_err(broken)?;
     match status.ruleset {
         RulesetStatus::NotEnforced => Err(ConfineError::NotEnforced),
@@ -236,5 +263,28 @@ mod tests {
         })
         .join()
         .unwrap();
+    }
+
+    #[test]
+    fn a_gate_writes_where_it_may_and_reads_what_it_may() {
+        if probe().is_err() {
+            return;
+        }
+        for listed in [true, false] {
+            let (home, _) = folder();
+            let at = |name: &str| home.path().join(name);
+            let (pin, gate, front) = (at("pin"), at("gate"), at("front"));
+            std::thread::spawn(move || {
+                let read = [pin.clone()];
+                confine_gate(listed.then_some(&read[..]), std::slice::from_ref(&gate)).unwrap();
+                assert_eq!(std::fs::read_to_string(&pin).unwrap(), "1234");
+                std::fs::write(gate.join("ledger.db"), "x").unwrap();
+                assert!(std::fs::write(front.join("x"), "").is_err());
+                assert!(std::fs::write(&pin, "").is_err());
+                assert_eq!(std::fs::read_dir(&front).is_err(), listed);
+            })
+            .join()
+            .unwrap();
+        }
     }
 }

@@ -3,7 +3,13 @@
 //! One line a function, `FUNCTION=FAULT` or `FUNCTION=FAULT count:N` for the first `N` calls of a
 //! process. A missing or empty file lets everything through. Counts begin anew when the text changes.
 
-use std::{collections::HashMap, fs, path::Path, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    fs,
+    path::{Path, PathBuf},
+    sync::Mutex,
+    time::Duration,
+};
 
 use cryptoki_sys::{
     CK_RV, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED,
@@ -36,7 +42,7 @@ impl Function {
 }
 
 /// What goes wrong.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Fault {
     /// The call is not made; this is its answer.
     Answer(CK_RV),
@@ -54,6 +60,8 @@ pub(crate) enum Fault {
     CloseSession,
     /// Somebody else logs out first.
     Logout,
+    /// What a hostile module would try is tried; what came of it is in this file.
+    Probe(PathBuf),
 }
 
 /// Calls that were counted, of one text of the file.
@@ -66,14 +74,14 @@ struct Counted {
 static COUNTED: Mutex<Option<Counted>> = Mutex::new(None);
 
 /// The fault of this call, which is counted when `counts` says so of the fault.
-pub(crate) fn fault(file: &Path, function: Function, counts: impl Fn(Fault) -> bool) -> Option<Fault> {
+pub(crate) fn fault(file: &Path, function: Function, counts: impl Fn(&Fault) -> bool) -> Option<Fault> {
     let text = fs::read_to_string(file).ok()?;
     let words = text
         .lines()
         .find_map(|line| line.strip_prefix(function.name())?.strip_prefix('='))?;
     let mut words = words.split_whitespace();
     let fault = parse(words.next()?);
-    if !counts(fault) {
+    if !counts(&fault) {
         return None;
     }
     let limit = words.find_map(|word| word.strip_prefix("count:")?.parse::<u64>().ok());
@@ -101,6 +109,7 @@ fn parse(word: &str) -> Fault {
         "absurd_length" => Fault::AbsurdLength(value.parse().unwrap_or(CK_UNAVAILABLE_INFORMATION)),
         "close_session" => Fault::CloseSession,
         "logout" => Fault::Logout,
+        "probe" => Fault::Probe(value.into()),
         _ => Fault::Answer(return_value(name)),
     }
 }

@@ -9,6 +9,7 @@
 )]
 
 mod control;
+mod probe;
 
 use std::{
     ffi::{c_uchar, c_void},
@@ -87,10 +88,10 @@ fn wrapped() -> Option<&'static Wrapped> {
 }
 
 /// Does what the fault of a call says that is done before it; an answer takes the call's place.
-fn before(wrapped: &Wrapped, fault: Option<Fault>, session: CK_SESSION_HANDLE) -> Option<CK_RV> {
+fn before(wrapped: &Wrapped, fault: Option<&Fault>, session: CK_SESSION_HANDLE) -> Option<CK_RV> {
     match fault? {
-        Fault::Answer(answer) => return Some(answer),
-        Fault::Sleep(time) => thread::sleep(time),
+        Fault::Answer(answer) => return Some(*answer),
+        Fault::Sleep(time) => thread::sleep(*time),
         Fault::Hang => loop {
             thread::park();
         },
@@ -109,6 +110,7 @@ fn before(wrapped: &Wrapped, fault: Option<Fault>, session: CK_SESSION_HANDLE) -
             // SAFETY: as above.
             unsafe { logout(session) };
         }
+        Fault::Probe(report) => probe::run(report),
         Fault::WrongSignature | Fault::AbsurdLength(_) => {}
     }
     None
@@ -121,7 +123,7 @@ macro_rules! forward {
             return CKR_GENERAL_ERROR;
         };
         let fault = control::fault(&wrapped.control, $function, |_| true);
-        if let Some(answer) = before(wrapped, fault, $session) {
+        if let Some(answer) = before(wrapped, fault.as_ref(), $session) {
             return answer;
         }
         let Some(real) = wrapped.real.$name else {
@@ -186,7 +188,7 @@ unsafe extern "C" fn sign(
     let fault = control::fault(&wrapped.control, Function::Sign, |fault| {
         matches!(fault, Fault::AbsurdLength(_)) == asks
     });
-    if let Some(answer) = before(wrapped, fault, session) {
+    if let Some(answer) = before(wrapped, fault.as_ref(), session) {
         return answer;
     }
     let Some(real) = wrapped.real.C_Sign else {

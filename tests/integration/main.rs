@@ -19,6 +19,7 @@ mod confinement;
 mod crash;
 mod csr;
 mod edges;
+mod documents;
 mod faults;
 mod hsm;
 mod interop;

@@ -89,7 +89,11 @@ impl Metrics {
             .map(|stage| family.get_or_create(&StageLabel { stage }).clone());
         gate.register("stage_seconds", "Time of each step of a certificate", family);
         let connections = Gauge::default();
-        gate.register("connections", "Connections that are open", connections.clone());
+        gate.register(
+            "open_connections",
+            "Connections that are open",
+            connections.clone(),
+        );
         let strangers = Counter::default();
         gate.register("strangers", "Peers turned away by their user", strangers.clone());
         let ledger = LedgerGauges::default();

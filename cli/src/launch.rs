@@ -142,6 +142,7 @@ fn plan(launch: Launch, loaded: &Loaded, boundary: &Boundary) -> Result<Plan, Fa
         _ => None,
     };
     let (listen, http, config) = (launch.listen, launch.http, loaded.file.clone());
+    let fronts = loaded.settings.server.env.clone();
     let front = move |bound: Option<Bound>| {
         let mut command = Command::new(&program);
         command
@@ -164,7 +165,8 @@ fn plan(launch: Launch, loaded: &Loaded, boundary: &Boundary) -> Result<Plan, Fa
                 command.arg(flag).arg(address.to_string());
             }
         }
-        command.env_clear().envs(environment::front()).current_dir("/");
+        command.env_clear().envs(environment::front()).envs(&fronts);
+        command.current_dir("/");
         if let Some((uid, gid)) = user {
             command.uid(uid).gid(gid);
         }

@@ -5,6 +5,7 @@
 
 mod signing;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -78,6 +79,8 @@ pub struct ServerConfig {
     pub identity_rate: Option<IdentityRateConfig>,
     /// TLS.
     pub tls: TlsConfig,
+    /// More of the front's environment, verbatim; of the supervisor's only what its libraries read comes along.
+    pub env: BTreeMap<String, String>,
 }
 
 impl Default for ServerConfig {
@@ -100,6 +103,7 @@ impl Default for ServerConfig {
             signing: SigningConfig::default(),
             identity_rate: None,
             tls: TlsConfig::default(),
+            env: BTreeMap::new(),
         }
     }
 }

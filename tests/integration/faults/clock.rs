@@ -88,6 +88,7 @@ async fn a_clock_that_is_set_forth_and_back() {
         .map(|(name, value)| format!("{name} = {value:?}\n"))
         .collect();
     home.replace("[gate.env]\n", &format!("[gate.env]\n{env}"));
+    home.append(&format!("[server.env]\n{env}"));
     let borrowed: Vec<_> = variables
         .iter()
         .map(|(name, value)| (*name, value.as_str()))

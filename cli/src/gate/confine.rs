@@ -88,6 +88,11 @@ fn reads(loaded: &Loaded) -> Result<Vec<PathBuf>, Failure> {
     let own = issuers
         .chain(settings.policies.iter().map(|policy| &policy.module))
         .chain(&gate.token.pin_file)
+        .chain(
+            gate.verify_caller
+                .iter()
+                .filter_map(|entry| entry.jwks_file.as_ref()),
+        )
         .chain([&gate.token.module, &loaded.file]);
     let around = own.filter_map(|file| {
         let folder = file.parent()?;

@@ -84,6 +84,7 @@ async fn through_the_writer(path: &Path) -> Result<(), Failure> {
         evidence: vec![7; 16],
         kind: CertificateKind::Workload,
         denial: None,
+        renewal: None,
     };
     let appended = ledger.append(&decision).await?;
     let certificate = sequence(&[&tbs[..], &sequence(&[6, 1, 1])?, &[3, 2, 0, 1]].concat())?;

@@ -13,7 +13,7 @@ use crate::config::{CallerKind, VerifyCallerConfig};
 use crate::issuers::{IssuersError, pinned_keys};
 
 /// Every `[[gate.verify_caller]]`, loaded.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Pins(Vec<Pin>);
 
 /// One of them.

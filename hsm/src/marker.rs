@@ -70,6 +70,18 @@ pub struct MarkerError {
     pub(crate) source: io::Error,
 }
 
+impl MarkerError {
+    /// Whether waiting may help: the disk is full, or cannot be written now.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        matches!(
+            self.source.kind(),
+            QuotaExceeded | ReadOnlyFilesystem | StorageFull
+        )
+    }
+}
+
 /// What a marker says.
 #[derive(Clone, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PinMarker {

@@ -9,8 +9,9 @@
 //! The policies saw an input; of the caller it must say what the evidence and the ledger say.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use sealwright_identity::{SpiffeId, Timestamp};
+use sealwright_identity::{SpiffeId, Timestamp, Validity};
 use sealwright_jwt::{Error as TokenError, Trust, TrustError, Verified};
 use sealwright_ledger::Renewal;
 use sealwright_proto::gate::{Caller, Credential, Evidence};
@@ -132,6 +133,16 @@ pub(super) struct Callers {
     pub(super) pins: Pins,
 }
 
+/// The longest that a request is on its way since the front judged its caller.
+const ON_ITS_WAY: Duration = Duration::from_secs(10);
+
+/// When to judge a certificate: now, or in its last second when it ended with the request on its way.
+fn while_valid(validity: &Validity, now: Timestamp) -> Option<Timestamp> {
+    let at = now.min(validity.not_after());
+    let late = now.saturating_since(at) > ON_ITS_WAY;
+    (validity.not_before() <= at && !late).then_some(at)
+}
+
 /// One request for a certificate, as far as its caller goes.
 pub(super) struct Case<'a> {
     pub(super) evidence: &'a Evidence,
@@ -189,14 +200,11 @@ impl Callers {
         };
         let leaf = caller.client_chain.first().ok_or(CallerError::NoCertificate)?;
         let leaf = CertificateRef::parse(leaf)?;
-        if !leaf.validity().contains(case.now) {
-            return Err(CallerError::NotValid);
-        }
+        let at = while_valid(&leaf.validity(), case.now).ok_or(CallerError::NotValid)?;
         match standing {
             Standing::NotReleased => return Err(CallerError::NotReleased),
             Standing::Foreign => {
-                foreign::verify(&caller.client_chain, case.issuers, case.now)
-                    .map_err(CallerError::Untrusted)?;
+                foreign::verify(&caller.client_chain, case.issuers, at).map_err(CallerError::Untrusted)?;
             }
             Standing::Released(origin) => may_renew(origin, case)?,
         }

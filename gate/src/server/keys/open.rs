@@ -117,6 +117,7 @@ impl KeysError {
             TokenError::TokenAbsent { .. } | TokenError::Call { .. } => true,
             TokenError::Module(error) => !matches!(error, ModuleError::Load { .. }),
             TokenError::Pin { .. } => !error.is_pin(),
+            TokenError::Marker(error) => error.may_pass(),
             _ => false,
         }
     }

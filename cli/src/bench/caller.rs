@@ -162,10 +162,8 @@ impl Caller {
                 };
                 let counts = before == Phase::Measure && self.phase() == Phase::Measure;
                 match answer.outcome {
-                    Some(Outcome::Certificate(_)) if counts => {
-                        if counted.latencies.len() < self.samples {
-                            counted.latencies.push(start.elapsed());
-                        }
+                    Some(Outcome::Certificate(_)) if counts && counted.latencies.len() < self.samples => {
+                        counted.latencies.push(start.elapsed());
                     }
                     Some(Outcome::Error(status)) if counts => counted.refused(Code::from(status.code)),
                     _ => {}

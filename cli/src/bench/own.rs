@@ -86,7 +86,7 @@ impl OwnSigner {
     pub(super) fn credentials(&self, identities: usize) -> Result<Vec<Credentials>, Failure> {
         let home = Home::at(&self.home);
         let issuer = jwt::TokenIssuer::of(&home)?;
-        let roots: Arc<[u8]> = Credentials::roots(&self.ready.trust_bundle)?.into();
+        let roots = Credentials::roots(&self.ready.trust_bundle)?;
         (0..identities)
             .map(|number| {
                 let claims = jwt::Claims {

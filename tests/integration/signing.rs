@@ -223,7 +223,7 @@ async fn without_a_good_credential_no_call_is_opened() {
 async fn a_call_does_not_outlive_its_token() {
     let forge = shared().forge();
     let now = forge.claims()["iat"].as_i64().unwrap();
-    let token = forge.with(json!({ "exp": now + 4 }));
+    let token = forge.with(json!({ "exp": now + 10 }));
     let client = Client::connect(shared()).await;
     let call = Call::open(&client, &token).await.unwrap();
     let (issued, status) = ask_until_the_end(call).await;
@@ -239,7 +239,7 @@ async fn a_call_does_not_outlive_its_client_certificate() {
     let own = Csr::ztunnel(WEB);
     let first = Client::connect(shared()).await;
     let token = shared().token("default", "web");
-    let chain = first.create(&token, &own.pem, 4).await.unwrap();
+    let chain = first.create(&token, &own.pem, 10).await.unwrap();
     let presented = chain[..chain.len() - 1].concat();
     let client = Client::connect_with(shared(), &presented, &own.key.serialize_pem())
         .await
@@ -255,7 +255,7 @@ async fn a_quiet_call_ends_with_its_token_too() {
     let (_home, signer) = with("", "request_timeout = \"1s\"");
     let forge = signer.forge();
     let now = forge.claims()["iat"].as_i64().unwrap();
-    let token = forge.with(json!({ "exp": now + 3 }));
+    let token = forge.with(json!({ "exp": now + 8 }));
     let client = Client::connect(&signer).await;
     let mut call = Call::open(&client, &token).await.unwrap();
     let status = call.next().await.unwrap_err();

@@ -28,9 +28,10 @@ impl Window {
         self.not_before.unix_seconds() <= now && now <= self.not_after.unix_seconds()
     }
 
-    /// The first moment after it: the last second belongs to it.
+    /// Where the last second begins. That second is inside, but the gate holds moments against it and not seconds:
+    /// what goes on ends before the gate refuses it.
     pub(super) fn end(self) -> Timestamp {
-        Timestamp::from_unix_seconds(self.not_after.unix_seconds().saturating_add(1))
+        self.not_after
     }
 
     pub(super) fn intersect(self, other: Self) -> Self {

@@ -128,6 +128,7 @@ impl World {
             tbs: tbs.as_der().to_vec().into(),
             csr: self.csr().into(),
             evidence: Some(self.evidence()),
+            credential: None,
         }
     }
 }

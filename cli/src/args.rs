@@ -1,13 +1,17 @@
 //! The command line.
 
 mod bench;
+mod policy;
 
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use sealwright_identity::{HumanDuration, KeyType, SerialNumber, SignedDuration};
 
-pub(crate) use self::bench::BenchArgs;
+pub(crate) use self::{
+    bench::BenchArgs,
+    policy::{DescribeArgs, PolicyArgs, PolicyCommand},
+};
 use crate::{output::Output, text};
 
 /// A workload-identity certificate authority: keys in an HSM, decisions by WebAssembly policies.
@@ -42,6 +46,8 @@ pub(crate) enum Command {
     Issue(IssueArgs),
     /// Read the issuance log, whether the signer runs or not.
     Log(LogArgs),
+    /// Write, build, test and look at policies.
+    Policy(PolicyArgs),
     /// Measure a signer under load: a running one, or one of its own.
     Bench(BenchArgs),
 }

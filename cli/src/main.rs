@@ -15,8 +15,8 @@ mod gate;
 mod issue;
 mod launch;
 mod log;
-
 mod output;
+mod policy;
 mod progress;
 mod serve;
 mod settings;
@@ -55,6 +55,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Gate(gate) => gate::run(&gate),
         Command::Check(at) => check::run(&at, cli.output.unwrap_or_default()),
         Command::Log(log) => log::run(&log, cli.output.unwrap_or_default()),
+        Command::Policy(policy) => policy::run(&policy, cli.output.unwrap_or_default()),
         Command::Bench(bench) => bench::run(&bench, cli.output.unwrap_or_default()),
         Command::Issue(issue) => issue::run(&issue, cli.output.unwrap_or_default()),
     }

@@ -96,3 +96,7 @@ Examples:
   sealwright bench --stream 50 --in-flight 2       (calls of sealwright.v1.SigningService)
   sealwright bench --burst 10000                   (each with a connection and a token of its own)
   sealwright bench --server localhost:15012 --ca-file roots.pem --token-file token";
+
+pub(crate) const POLICY: &str = "\
+Examples:
+  sealwright policy describe my-policy.wasm";

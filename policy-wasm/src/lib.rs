@@ -45,6 +45,6 @@ pub use input::{
     RESERVED_ATTRIBUTES, RequestFacts,
 };
 pub use limits::Limits;
-pub use policy::{LoadError, Policy, PolicySource, SettingsProblem};
+pub use policy::{Description, LoadError, Policy, PolicySource, SettingsProblem};
 pub use profile::{EngineProfile, WIT_VERSION};
 pub use settings::{SettingsError, canonical_settings, parse_settings};

@@ -11,6 +11,7 @@ mod failure;
 use std::{fmt, sync::Arc};
 
 use sealwright_identity::Digest;
+use serde::Serialize;
 use serde_json::Value;
 use wasmtime::Store;
 
@@ -64,11 +65,14 @@ pub struct Policy {
 }
 
 /// What a policy says about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Description {
-    name: String,
-    version: String,
-    settings_schema: Value,
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Description {
+    /// The name that it gives itself.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// The JSON Schema of its settings, an object.
+    pub settings_schema: Value,
 }
 
 impl Policy {
@@ -79,6 +83,27 @@ impl Policy {
     /// # Errors
     /// Says what is wrong with the component, the settings or the limits.
     pub fn load(engine: &Engine, source: PolicySource) -> Result<Self, LoadError> {
+        let policy = Self::described(engine, source)?;
+        policy.validate_settings()?;
+        Ok(policy)
+    }
+
+    /// What a component says about itself, before anybody has settings for it.
+    ///
+    /// # Errors
+    /// Says what is wrong with the component.
+    pub fn describe(engine: &Engine, component: Vec<u8>) -> Result<Description, LoadError> {
+        let source = PolicySource {
+            name: String::new(),
+            component,
+            settings: Value::Object(serde_json::Map::new()),
+            limits: Limits::default(),
+        };
+        Ok(Self::described(engine, source)?.description)
+    }
+
+    /// A policy that has not seen its settings.
+    fn described(engine: &Engine, source: PolicySource) -> Result<Self, LoadError> {
         let PolicySource {
             name,
             component,
@@ -104,8 +129,7 @@ impl Policy {
             },
             cost: Cost::default(),
         };
-        policy.description = policy.describe()?;
-        policy.validate_settings()?;
+        policy.description = policy.call_describe()?;
         Ok(policy)
     }
 
@@ -231,7 +255,7 @@ impl Policy {
         Ok((store, instance))
     }
 
-    fn describe(&self) -> Result<Description, LoadError> {
+    fn call_describe(&self) -> Result<Description, LoadError> {
         let (mut store, instance) = self.instantiate(LOAD_FUEL).map_err(LoadError::Instantiate)?;
         let wit::Description {
             name,

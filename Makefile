@@ -44,6 +44,8 @@ doc:
 
 deny: $(CARGO_DENY)
 	$(CARGO_DENY) --all-features check bans licenses sources
+	$(CARGO_DENY) --manifest-path fuzz/Cargo.toml --config deny.toml --all-features check bans licenses sources
+	$(CARGO_DENY) --manifest-path policy-wasm/guests/Cargo.toml --config deny.toml --all-features check bans licenses sources
 	@scripts/advisories.sh $(CARGO_DENY)
 
 $(CARGO_DENY):

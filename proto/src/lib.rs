@@ -58,3 +58,33 @@ mod generated {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::gate::{Credential, IssueRequest, Request, request::Body};
+
+    #[test]
+    fn no_message_shows_the_token_that_it_carries() {
+        let token = "eyJhbGciOi.not-for-any-log.c2lnbmF0dXJl";
+        let credential = Credential {
+            token: token.as_bytes().to_vec().into(),
+        };
+        let issue = IssueRequest {
+            credential: Some(credential.clone()),
+            ..IssueRequest::default()
+        };
+        let request = Request {
+            body: Some(Body::Issue(issue.clone())),
+            ..Request::default()
+        };
+        let bytes = format!("{:?}", token.as_bytes());
+        for shown in [
+            format!("{credential:?}"),
+            format!("{issue:#?}"),
+            format!("{request:?}"),
+        ] {
+            assert!(!shown.contains("not-for-any-log"), "{shown}");
+            assert!(!shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
+        }
+    }
+}

@@ -111,10 +111,16 @@ pub(crate) async fn outage_of_the_token(outage: Duration) {
     let second = scene.another("gate", first);
     scene.serving.wait_until(503, "does not sign").await;
     tokio::time::sleep(outage).await;
-    assert_eq!(scene.process("gate"), Some(second), "{}", scene.serving.log());
+    // After a minute and a half the gate makes room for another, in case the illness is its own.
+    let in_place = outage < Duration::from_secs(60);
+    if in_place {
+        assert_eq!(scene.process("gate"), Some(second), "{}", scene.serving.log());
+    }
     faulty.lift();
     scene.recovers("general_error_outage").await;
-    assert_eq!(scene.process("gate"), Some(second), "repaired in place");
+    if in_place {
+        assert_eq!(scene.process("gate"), Some(second), "repaired in place");
+    }
     let answers = load.stop().await;
     answers.refused_only_with(&AGAIN);
     scene.end(&answers);

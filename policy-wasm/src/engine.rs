@@ -4,7 +4,11 @@
 //! backstop for the host's sake only, and its hits are never a verdict.
 
 use std::{
-    sync::{Arc, OnceLock},
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     thread,
     time::Duration,
 };
@@ -16,6 +20,7 @@ use wasmtime::{
 
 use crate::{
     policy::CompiledCache,
+    precompiled::Precompiled,
     profile::{self, EngineProfile},
 };
 
@@ -34,6 +39,9 @@ pub struct EngineSettings {
     pub max_table_elements: u64,
     /// The largest component that is compiled, in bytes.
     pub max_component_bytes: usize,
+    /// Where code is kept between starts: made with mode 0700 when it is not there, and used only
+    /// while nobody else can. `None` compiles everything at each start.
+    pub code_folder: Option<PathBuf>,
 }
 
 impl Default for EngineSettings {
@@ -44,8 +52,20 @@ impl Default for EngineSettings {
             max_memory_bytes: 64 << 20,
             max_table_elements: 20_000,
             max_component_bytes: 32 << 20,
+            code_folder: None,
         }
     }
+}
+
+/// Where the code of components came from, since the engine was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CodeOrigins {
+    /// From [`EngineSettings::code_folder`].
+    pub kept: u64,
+    /// Compiled.
+    pub compiled: u64,
+    /// Files in the folder that were not used because something about them was odd.
+    pub refused: u64,
 }
 
 /// Ticks in one epoch deadline. The first comes early by up to one tick, so a
@@ -86,12 +106,21 @@ pub struct Engine {
     shared: Arc<Shared>,
 }
 
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
+    pub(crate) kept: AtomicU64,
+    pub(crate) compiled: AtomicU64,
+    pub(crate) refused: AtomicU64,
+}
+
 #[derive(Debug)]
 struct Shared {
     wasmtime: wasmtime::Engine,
     settings: EngineSettings,
-    profile: OnceLock<EngineProfile>,
+    profile: EngineProfile,
     compiled: CompiledCache,
+    precompiled: Option<Precompiled>,
+    origins: Origins,
     /// Never used to send: its end is the ticker's signal to stop.
     _ticker: Sender<()>,
 }
@@ -108,12 +137,15 @@ impl Engine {
         }
         let wasmtime = wasmtime::Engine::new(&configure(&settings)?).map_err(EngineError::Wasm)?;
         let ticker = start_ticker(&wasmtime, tick(&settings))?;
+        let profile = profile::of(&settings);
         Ok(Self {
             shared: Arc::new(Shared {
+                precompiled: open_precompiled(&settings, &wasmtime, &profile),
                 wasmtime,
                 settings,
-                profile: OnceLock::new(),
+                profile,
                 compiled: CompiledCache::default(),
+                origins: Origins::default(),
                 _ticker: ticker,
             }),
         })
@@ -122,9 +154,7 @@ impl Engine {
     /// Everything about this engine that can change a verdict.
     #[must_use]
     pub fn profile(&self) -> &EngineProfile {
-        self.shared
-            .profile
-            .get_or_init(|| profile::of(&self.shared.settings))
+        &self.shared.profile
     }
 
     /// The settings it was made with.
@@ -142,10 +172,48 @@ impl Engine {
         &self.shared.compiled
     }
 
+    /// Code that was kept by earlier starts.
+    pub(crate) fn precompiled(&self) -> Option<&Precompiled> {
+        self.shared.precompiled.as_ref()
+    }
+
+    pub(crate) fn origins(&self) -> &Origins {
+        &self.shared.origins
+    }
+
+    /// Where the code of its components came from.
+    #[must_use]
+    pub fn code_origins(&self) -> CodeOrigins {
+        let Origins {
+            kept,
+            compiled,
+            refused,
+        } = self.origins();
+        CodeOrigins {
+            kept: kept.load(Ordering::Relaxed),
+            compiled: compiled.load(Ordering::Relaxed),
+            refused: refused.load(Ordering::Relaxed),
+        }
+    }
+
     /// Ticks after which a call is interrupted.
     pub(crate) fn epoch_ticks(&self) -> u64 {
         TICKS + 1
     }
+}
+
+/// A folder that cannot be used costs time and no more: everything is compiled.
+fn open_precompiled(
+    settings: &EngineSettings,
+    engine: &wasmtime::Engine,
+    profile: &EngineProfile,
+) -> Option<Precompiled> {
+    let folder = settings.code_folder.as_ref()?;
+    Precompiled::open(folder, engine, profile.digest)
+        .inspect_err(|error| {
+            tracing::warn!(error = %told(error), "no code is kept between starts: every policy is compiled");
+        })
+        .ok()
 }
 
 fn tick(settings: &EngineSettings) -> Duration {
@@ -212,6 +280,17 @@ fn start_ticker(engine: &wasmtime::Engine, tick: Duration) -> Result<Sender<()>,
         })
         .map_err(EngineError::Thread)?;
     Ok(stop)
+}
+
+/// An error with its causes on one line.
+pub(crate) fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// Why there is no engine.

@@ -3,7 +3,10 @@
 //! Decisions are CPU work of a guest, so they never run on an async worker.
 //! The queues are bounded; a request that nobody waits for any more is dropped
 //! from them unexecuted. Policies that burn processor time have a queue and a
-//! thread apart (`lane`), so that others do not wait behind them.
+//! thread apart (`lane`), so that others do not wait behind them. So do those
+//! that only watch (`shadow`).
+
+mod shadow;
 
 use std::{
     panic::{AssertUnwindSafe, catch_unwind},
@@ -15,6 +18,8 @@ use std::{
 use flume::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
+use self::shadow::Watch;
+pub use self::shadow::{Difference, Observation};
 use crate::{
     AbortReason, Decision, Denial, Engine, Narrowing, Outcome, Policy, PolicyInput, combine, decision::code,
     lane,
@@ -49,6 +54,7 @@ pub struct PolicyHost {
     engine: Engine,
     queue: Sender<Job>,
     slow: Sender<Job>,
+    shadows: Sender<Watch>,
 }
 
 pub(crate) struct Job {
@@ -84,15 +90,31 @@ impl PolicyHost {
             lane::yield_to_others();
             work(&jobs);
         })?;
-        Ok(Self { engine, queue, slow })
+        let (shadows, watches) = bounded(shadow::QUEUE);
+        spawn("policy-shadow".to_owned(), move || {
+            lane::yield_to_others();
+            shadow::work(&watches);
+        })?;
+        Ok(Self {
+            engine,
+            queue,
+            slow,
+            shadows,
+        })
     }
 
-    /// A host whose queues nobody works on: the first, and the slow one.
+    /// A host whose queues nobody works on: the first, and the slow one. It has none for shadows.
     #[cfg(test)]
     pub(crate) fn idle(engine: Engine, queue: usize) -> (Self, Receiver<Job>, Receiver<Job>) {
         let (slow, slow_jobs) = bounded(queue);
         let (queue, jobs) = bounded(queue);
-        (Self { engine, queue, slow }, jobs, slow_jobs)
+        let host = Self {
+            engine,
+            queue,
+            slow,
+            shadows: bounded(0).0,
+        };
+        (host, jobs, slow_jobs)
     }
 
     /// The engine that policies for this host are loaded with.
@@ -108,7 +130,7 @@ impl PolicyHost {
     }
 
     /// Asks all policies within [`DEFAULT_DEADLINE`].
-    pub async fn decide(&self, policies: &[Arc<Policy>], input: PolicyInput) -> Decision {
+    pub async fn decide(&self, policies: &[Arc<Policy>], input: impl Into<Arc<PolicyInput>>) -> Decision {
         self.decide_within(policies, input, DEFAULT_DEADLINE).await
     }
 
@@ -118,7 +140,7 @@ impl PolicyHost {
     pub async fn decide_within(
         &self,
         policies: &[Arc<Policy>],
-        input: PolicyInput,
+        input: impl Into<Arc<PolicyInput>>,
         deadline: Duration,
     ) -> Decision {
         let refused = |input: &PolicyInput, reason| Decision {
@@ -128,7 +150,7 @@ impl PolicyHost {
             decided_at: input.decided_at,
             executed: Duration::ZERO,
         };
-        let input = Arc::new(input);
+        let input = input.into();
         // What is answered when the worker's answer does not come.
         let backup = Arc::clone(&input);
         let (answer, decision) = oneshot::channel();
@@ -152,6 +174,22 @@ impl PolicyHost {
             Ok(Err(_)) => refused(&backup, AbortReason::Stopped),
             Err(_) => refused(&backup, AbortReason::Deadline),
         }
+    }
+}
+
+impl PolicyHost {
+    /// Asks policies that only watch, some time after a decision on the same input was reached, and
+    /// hands what they said to `report`, on their thread. Whether there was room for them: when
+    /// there was not they are not asked.
+    pub fn watch(
+        &self,
+        policies: Vec<Arc<Policy>>,
+        input: Arc<PolicyInput>,
+        decision: &Decision,
+        report: impl FnOnce(Vec<Observation>) + Send + 'static,
+    ) -> bool {
+        let watch = Watch::new(policies, input, decision, Box::new(report));
+        self.shadows.try_send(watch).is_ok()
     }
 }
 

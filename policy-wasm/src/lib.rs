@@ -2,10 +2,11 @@
 //!
 //! A *policy* is a component of the world `sealwright:policy@1.0.0`
 //! (`policy-wasm/wit`), with its settings. It is compiled once, from the bytes
-//! of the component and from nothing else, and gets a fresh instance for every
-//! decision. [`PolicyHost`] runs decisions on threads of its own.
+//! of the component, and gets a fresh instance for every decision. Its code may
+//! be kept between starts, in a folder that this user alone can write
+//! (`precompiled`). [`PolicyHost`] runs decisions on threads of its own.
 //!
-//! What this crate is not: it knows nothing of gRPC, of files or of keys, and
+//! What this crate is not: it knows nothing of gRPC, of configuration or of keys, and
 //! it does not check the ceiling of an issuer against a certificate (the
 //! signer and the gate do, each for itself).
 //!
@@ -29,6 +30,7 @@ mod input;
 mod lane;
 mod limits;
 mod policy;
+mod precompiled;
 mod profile;
 mod settings;
 
@@ -38,8 +40,8 @@ mod tests;
 pub use decision::{
     AbortReason, Decision, Denial, Evaluation, LogLevel, LogLine, Narrowing, Outcome, Verdict, code,
 };
-pub use engine::{Engine, EngineError, EngineSettings};
-pub use host::{DEFAULT_DEADLINE, HostConfig, HostError, PolicyHost};
+pub use engine::{CodeOrigins, Engine, EngineError, EngineSettings};
+pub use host::{DEFAULT_DEADLINE, Difference, HostConfig, HostError, Observation, PolicyHost};
 pub use input::{
     CallerFacts, CeilingFacts, CsrFacts, InputError, IssuerFacts, KubernetesFacts, PolicyInput,
     RESERVED_ATTRIBUTES, RequestFacts,

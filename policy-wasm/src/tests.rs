@@ -7,4 +7,5 @@ mod hostile;
 mod hosting;
 mod loading;
 mod measure;
+mod precompiled;
 mod support;

@@ -102,7 +102,7 @@ impl App {
         } = plumbing;
         let metrics = registry.register(|r| Metrics::register(r, Arc::clone(&clock)));
 
-        let policies = parts::policy_host(&config.policy_host)?;
+        let policies = parts::policy_host(&config.policy_host, &config.server.state)?;
         metrics.watch_policy_queue(&registry, policies.clone());
         let catalog_config = CatalogConfig {
             trust_domain: config.trust.domain.clone(),

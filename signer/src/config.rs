@@ -136,6 +136,8 @@ pub struct PolicyHostConfig {
     pub queue: usize,
     /// Backstop for a policy that fuel did not stop; at least a second.
     pub epoch_deadline: HumanDuration,
+    /// Keeps compiled code in the folder `code` of `server.state`, for the next start.
+    pub keep_code: bool,
 }
 
 impl Default for PolicyHostConfig {
@@ -144,6 +146,7 @@ impl Default for PolicyHostConfig {
             threads: 0,
             queue: 256,
             epoch_deadline: HumanDuration::from_secs(2),
+            keep_code: true,
         }
     }
 }

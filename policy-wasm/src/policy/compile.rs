@@ -1,11 +1,11 @@
 //! From bytes to a component of the world that is ready to be instantiated.
 //!
-//! Code is made from the component's own bytes and never read from anywhere:
-//! precompiled code would be trusted blindly.
+//! Code is made from the component's own bytes, or was, by this user on this host, and kept: bytes
+//! that a caller hands over are never taken for code.
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError, Weak},
+    sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
 };
 
 use sealwright_identity::Digest;
@@ -16,6 +16,7 @@ use crate::{
     Engine,
     bindings::{self, PolicyPre},
     decision::tame,
+    engine::told,
     guard::Guard,
 };
 
@@ -46,7 +47,7 @@ impl CompiledCache {
         if let Some(component) = self.components().get(&digest).and_then(Weak::upgrade) {
             return Ok(component);
         }
-        let compiled = Arc::new(compile(engine, bytes)?);
+        let compiled = Arc::new(prepare(engine, digest, bytes)?);
         let mut components = self.components();
         components.retain(|_, component| component.strong_count() > 0);
         if let Some(component) = components.get(&digest).and_then(Weak::upgrade) {
@@ -70,7 +71,7 @@ impl std::fmt::Debug for CompiledCache {
     }
 }
 
-fn compile(engine: &Engine, bytes: &[u8]) -> Result<PolicyPre<Guard>, LoadError> {
+fn prepare(engine: &Engine, digest: Digest, bytes: &[u8]) -> Result<PolicyPre<Guard>, LoadError> {
     let max = engine.settings().max_component_bytes;
     if bytes.len() > max {
         return Err(LoadError::Size {
@@ -84,7 +85,10 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<PolicyPre<Guard>, LoadError>
     if !bytes.starts_with(COMPONENT_HEADER) {
         return Err(LoadError::NotAComponent);
     }
-    let component = Component::from_binary(engine.wasmtime(), bytes).map_err(LoadError::Compile)?;
+    let component = match kept(engine, digest) {
+        Some(component) => component,
+        None => compile(engine, digest, bytes)?,
+    };
     let foreign: Vec<String> = component
         .component_type()
         .imports(engine.wasmtime())
@@ -102,4 +106,34 @@ fn compile(engine: &Engine, bytes: &[u8]) -> Result<PolicyPre<Guard>, LoadError>
         .instantiate_pre(&component)
         .and_then(PolicyPre::new)
         .map_err(LoadError::World)
+}
+
+/// The code of an earlier start.
+fn kept(engine: &Engine, digest: Digest) -> Option<Component> {
+    let kept = engine.precompiled()?.load(engine.wasmtime(), digest);
+    match kept {
+        Ok(component) => {
+            if component.is_some() {
+                engine.origins().kept.fetch_add(1, Ordering::Relaxed);
+            }
+            component
+        }
+        Err(error) => {
+            engine.origins().refused.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(module = %digest, error = %told(&error), "kept code is not used: the policy is compiled");
+            None
+        }
+    }
+}
+
+fn compile(engine: &Engine, digest: Digest, bytes: &[u8]) -> Result<Component, LoadError> {
+    let component = Component::from_binary(engine.wasmtime(), bytes).map_err(LoadError::Compile)?;
+    engine.origins().compiled.fetch_add(1, Ordering::Relaxed);
+    if let Some(Err(error)) = engine
+        .precompiled()
+        .map(|folder| folder.store(digest, &component))
+    {
+        tracing::warn!(module = %digest, error = %told(&error), "code could not be kept for the next start");
+    }
+    Ok(component)
 }

@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::support::{ENGINE, host, hostile, load};
 use crate::{
-    AbortReason, Decision, Denial, HostConfig, Narrowing, Outcome, Policy, PolicyHost, Verdict, code,
-    input::tests::sample,
+    AbortReason, Decision, Denial, Difference, HostConfig, Narrowing, Outcome, Policy, PolicyHost, Verdict,
+    code, input::tests::sample,
 };
 
 async fn decide(policies: &[Arc<Policy>]) -> Decision {
@@ -173,4 +173,54 @@ async fn a_guest_that_dies_does_not_take_its_worker_along() {
         let decision = host.decide(&[hostile("hour")], sample()).await;
         assert!(matches!(decision.outcome, Outcome::Allow(_)), "{deed}");
     }
+}
+
+/// What shadows say of a decision by other policies.
+async fn shadowed(decisive: &[Arc<Policy>], shadows: &[Arc<Policy>]) -> Vec<(Verdict, Difference)> {
+    let host = host();
+    let input = Arc::new(sample());
+    let decision = host.decide(decisive, Arc::clone(&input)).await;
+    let (tell, told) = tokio::sync::oneshot::channel();
+    assert!(host.watch(shadows.to_vec(), input, &decision, |observations| {
+        tell.send(observations).unwrap();
+    }));
+    let observations = told.await.unwrap();
+    let said = observations.iter();
+    said.map(|one| (one.evaluation.verdict, one.difference)).collect()
+}
+
+#[tokio::test]
+async fn a_shadow_is_compared_with_the_one_of_its_name_or_with_the_outcome() {
+    let named = |name: &str, deed: &str| {
+        let source = super::support::source(super::support::guest("hostile"), json!({ "decide": deed }));
+        let source = crate::PolicySource {
+            name: name.to_owned(),
+            ..source
+        };
+        Arc::new(Policy::load(&ENGINE, source).unwrap())
+    };
+    let rows = [
+        ("hour", "tested", "hour", Verdict::Allow, Difference::Same),
+        ("hour", "tested", "client", Verdict::Allow, Difference::Narrows),
+        ("hour", "tested", "deny", Verdict::Deny, Difference::Denies),
+        ("hour", "tested", "panic", Verdict::Deny, Difference::Denies),
+        ("deny", "tested", "hour", Verdict::Allow, Difference::Allows),
+        ("deny", "tested", "panic", Verdict::Deny, Difference::Same),
+        // Nobody of its name was asked.
+        ("hour", "new", "hour", Verdict::Allow, Difference::Narrows),
+        ("hour", "new", "deny", Verdict::Deny, Difference::Denies),
+        ("deny", "new", "hour", Verdict::Allow, Difference::NotCompared),
+    ];
+    for (decides, name, shadow, verdict, difference) in rows {
+        let said = shadowed(&[hostile(decides)], &[named(name, shadow)]).await;
+        assert_eq!(said, [(verdict, difference)], "{decides}, {name} {shadow}");
+    }
+}
+
+#[tokio::test]
+async fn shadows_for_which_there_is_no_room_are_left_out() {
+    let (idle, _jobs, _slow) = PolicyHost::idle(ENGINE.clone(), 1);
+    let decision = host().decide(&[hostile("hour")], sample()).await;
+    let input = Arc::new(sample());
+    assert!(!idle.watch(vec![hostile("loop")], input, &decision, |_| unreachable!()));
 }

@@ -4,8 +4,8 @@
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::support::load;
-use crate::{Verdict, input::tests::sample};
+use super::support::{guest, load, source};
+use crate::{Engine, EngineSettings, Policy, Verdict, input::tests::sample};
 
 const ROUNDS: usize = 3000;
 
@@ -45,4 +45,37 @@ fn measure_decisions() {
             ""
         }
     );
+}
+
+/// The baseline under another digest: a custom section more.
+fn distinct(number: u8) -> Vec<u8> {
+    let mut bytes = guest("baseline");
+    bytes.extend([0, 3, 1, b'n', number]);
+    bytes
+}
+
+#[test]
+#[ignore = "prints figures and asserts none"]
+fn measure_starts() {
+    let home = tempfile::tempdir().unwrap();
+    for start in ["from source", "from kept code"] {
+        let settings = EngineSettings {
+            code_folder: Some(home.path().join("code")),
+            ..EngineSettings::default()
+        };
+        let before = Instant::now();
+        let engine = Engine::new(settings).unwrap();
+        let policies: Vec<Policy> = (0..100)
+            .map(|number| {
+                let settings = json!({"trust_domains": ["cluster.local"]});
+                Policy::load(&engine, source(distinct(number), settings)).unwrap()
+            })
+            .collect();
+        let origins = engine.code_origins();
+        println!(
+            "{} modules {start}: {:?}, {origins:?}",
+            policies.len(),
+            before.elapsed()
+        );
+    }
 }

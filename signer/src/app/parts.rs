@@ -1,11 +1,12 @@
 //! The parts of the front, each made from its section of the configuration.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sealwright_gate::client::GateClient;
 use sealwright_identity::{SharedClock, TrustBundle};
-use sealwright_policy_wasm::{Engine, EngineSettings, HostConfig, PolicyHost};
+use sealwright_policy_wasm::{CodeOrigins, Engine, EngineSettings, HostConfig, PolicyHost};
 use sealwright_runtime::tls::{ClientRoots, ServerIdentity, server_config};
 use tokio::time::{Instant, timeout_at};
 use tracing::info;
@@ -23,6 +24,8 @@ use crate::service::{CertificateService, Steps};
 
 /// Instance slots beyond one for each policy thread, for instances on their way out.
 const SPARE_SLOTS: u32 = 8;
+/// Of the compiled code, in the front's state folder.
+const CODE_FOLDER: &str = "code";
 
 /// Waits until the gate has answered once, or for `limit`. Whether it is ready is no matter: a gate
 /// that answers has looked at its configuration, and one that refuses it ends this process.
@@ -44,7 +47,7 @@ pub(super) async fn first_word(client: &GateClient, limit: Duration) {
     }
 }
 
-pub(super) fn policy_host(config: &PolicyHostConfig) -> Result<PolicyHost, BuildError> {
+pub(super) fn policy_host(config: &PolicyHostConfig, state: &Path) -> Result<PolicyHost, BuildError> {
     let threads = match config.threads {
         0 => HostConfig::default().threads,
         threads => threads,
@@ -55,6 +58,7 @@ pub(super) fn policy_host(config: &PolicyHostConfig) -> Result<PolicyHost, Build
     let engine = Engine::new(EngineSettings {
         slots,
         epoch_deadline: config.epoch_deadline.get(),
+        code_folder: config.keep_code.then(|| state.join(CODE_FOLDER)),
         ..EngineSettings::default()
     })?;
     let queue = config.queue;
@@ -67,9 +71,22 @@ pub(super) async fn load(
     engine: &Engine,
     clock: &SharedClock,
 ) -> Result<Catalog, BuildError> {
-    let (config, engine, now) = (config.clone(), engine.clone(), clock.now());
-    let loaded = tokio::task::spawn_blocking(move || Catalog::load(&config, &engine, now, None));
-    Ok(loaded.await.map_err(|_cut_off| BuildError::Interrupted)??)
+    let (config, now) = (config.clone(), clock.now());
+    let compiler = engine.clone();
+    let started = Instant::now();
+    let loaded = tokio::task::spawn_blocking(move || Catalog::load(&config, &compiler, now, None));
+    let catalog = loaded.await.map_err(|_cut_off| BuildError::Interrupted)??;
+    let CodeOrigins {
+        kept,
+        compiled,
+        refused,
+    } = engine.code_origins();
+    let took_ms = started.elapsed().as_millis();
+    info!(
+        kept,
+        compiled, refused, took_ms, "issuers and policies are loaded"
+    );
+    Ok(catalog)
 }
 
 pub(super) fn check_authenticator_names(

@@ -5,8 +5,9 @@ use std::fmt::Error;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
 use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
-use sealwright_policy_wasm::PolicyHost;
+use sealwright_policy_wasm::{CodeOrigins, PolicyHost};
 
 use crate::service::Admission;
 
@@ -28,7 +29,23 @@ impl Collector for QueueCollector {
             None,
             MetricType::Gauge,
         )?;
-        ConstGauge::new(waiting).encode(metric)
+        ConstGauge::new(waiting).encode(metric)?;
+        let mut family = encoder.encode_descriptor(
+            "sealwright_policy_code",
+            "Components whose code was kept, compiled, or refused because its file was not as it was written",
+            None,
+            MetricType::Counter,
+        )?;
+        let CodeOrigins {
+            kept,
+            compiled,
+            refused,
+        } = self.0.engine().code_origins();
+        for (origin, number) in [("kept", kept), ("compiled", compiled), ("refused", refused)] {
+            let metric = family.encode_family(&[("origin", origin)])?;
+            ConstCounter::new(number).encode(metric)?;
+        }
+        Ok(())
     }
 }
 

@@ -42,7 +42,8 @@ impl Collector for QueueCollector {
             refused,
         } = self.0.engine().code_origins();
         for (origin, number) in [("kept", kept), ("compiled", compiled), ("refused", refused)] {
-            let metric = family.encode_family(&[("origin", origin)])?;
+            let labels = [("origin", origin)];
+            let metric = family.encode_family(&labels)?;
             ConstCounter::new(number).encode(metric)?;
         }
         Ok(())

@@ -288,6 +288,7 @@ fn at_the_gate(terms: &Terms, all: [&Narrowing; 2], sum: &Narrowing, identities:
     let judge = |fields: &sealwright_x509::LeafFields| {
         let tbs = LeafTbs::build(fields).expect("granted terms are of the profile");
         WORLD.rehearsal.issue(IssueRequest {
+            credential: None,
             issuer: String::new(),
             tbs: tbs.as_der().to_vec().into(),
             csr: WORLD.csr().into(),

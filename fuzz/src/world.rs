@@ -165,6 +165,7 @@ fn issuers(folder: &std::path::Path) -> Issuers {
         settings: serde_json::json!({ "a": name }),
     });
     let issuer = IssuerConfig {
+        max_renewal_age: None,
         name: "default".to_owned(),
         key: "pkcs11:object=issuing".to_owned(),
         chain: file("chain.pem", certificate(&tbs)),

@@ -1,0 +1,4 @@
+mod enforcing;
+mod golden;
+mod quorum;
+mod shape;

@@ -269,6 +269,13 @@ async fn write(
     let mut batch = Vec::with_capacity(WRITE_BATCH);
     let mut buffer = BytesMut::with_capacity(64 * 1024);
     while outgoing.recv_many(&mut batch, WRITE_BATCH).await > 0 {
+        // Answers come in flocks, a commit's at a time: who waits until the others of the flock
+        // have had their turn puts them all into one write.
+        tokio::task::yield_now().await;
+        while batch.len() < WRITE_BATCH {
+            let Ok(response) = outgoing.try_recv() else { break };
+            batch.push(response);
+        }
         for response in batch.drain(..) {
             if let Err(error) = encode_frame(&response, &mut buffer) {
                 warn!(%error, "an answer could not be sent");

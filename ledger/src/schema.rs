@@ -48,7 +48,7 @@ pub(crate) fn writer_options(path: &Path) -> SqliteConnectOptions {
         .pragma("journal_size_limit", JOURNAL_BYTES.to_string())
         .pragma("trusted_schema", "OFF")
         .busy_timeout(Duration::from_secs(1))
-        .statement_cache_capacity(64)
+        .statement_cache_capacity(128)
         .thread_name(|_| "ledger-writer".to_owned())
         .disable_statement_logging()
 }

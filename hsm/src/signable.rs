@@ -2,6 +2,8 @@
 //! type that can only be made whole. There is no way to sign a bare digest, or
 //! bytes of the caller's choice.
 
+use std::sync::Arc;
+
 use aws_lc_rs::rand;
 use sealwright_x509::{AuthorityTbs, LeafTbs, RequestTbs, SignatureAlgorithm};
 
@@ -14,7 +16,7 @@ const PROBE: &[u8] = b"sealwright/health-probe/v1\0";
 #[derive(Clone, Debug)]
 pub enum Signable {
     /// A leaf certificate.
-    Leaf(LeafTbs),
+    Leaf(Arc<LeafTbs>),
     /// A certificate of an authority.
     Authority(AuthorityTbs),
     /// A PKCS#10 certification request; its key should be the signing key.

@@ -32,7 +32,7 @@ const CSR_LIMITS: CsrLimits = CsrLimits { max_bytes: 32 * 1024 };
 #[derive(Debug)]
 pub(super) struct Checked {
     pub(super) issuer: Arc<Issuer>,
-    pub(super) tbs: LeafTbs,
+    pub(super) tbs: Arc<LeafTbs>,
     pub(super) entry: DecisionEntry,
 }
 
@@ -144,7 +144,7 @@ impl Ceilings {
         match (judged, issuer, decoded) {
             (Ok(()), Some(issuer), Ok(tbs)) => Ok(Checked {
                 issuer: Arc::clone(issuer),
-                tbs,
+                tbs: Arc::new(tbs),
                 entry,
             }),
             (Err(fault), ..) => Err(fault.of(entry)),
@@ -217,7 +217,7 @@ impl Ceilings {
                 entry.tbs = tbs.as_der().to_vec();
                 Ok(Checked {
                     issuer: Arc::clone(issuer),
-                    tbs,
+                    tbs: Arc::new(tbs),
                     entry,
                 })
             }

@@ -179,7 +179,7 @@ impl Keys {
             .get(&recorded.issuer().name)
             .ok_or_else(|| failed(Refused::Internal("the issuer has no key here".into())))?;
         let left = deadline.saturating_duration_since(Instant::now());
-        let what = Signable::Leaf(recorded.tbs().clone());
+        let what = Signable::Leaf(Arc::clone(recorded.tbs()));
         let signature = seat
             .ring
             .pool

@@ -19,13 +19,13 @@ use crate::issuers::Issuer;
 #[derive(Debug)]
 pub(super) struct Recorded {
     issuer: Arc<Issuer>,
-    tbs: LeafTbs,
+    tbs: Arc<LeafTbs>,
     sequence: u64,
 }
 
 impl Recorded {
     /// Takes it apart for the signing step.
-    pub(super) fn into_parts(self) -> (Arc<Issuer>, LeafTbs, u64) {
+    pub(super) fn into_parts(self) -> (Arc<Issuer>, Arc<LeafTbs>, u64) {
         (self.issuer, self.tbs, self.sequence)
     }
 
@@ -37,7 +37,7 @@ impl Recorded {
         &self.issuer
     }
 
-    pub(super) const fn tbs(&self) -> &LeafTbs {
+    pub(super) const fn tbs(&self) -> &Arc<LeafTbs> {
         &self.tbs
     }
 }

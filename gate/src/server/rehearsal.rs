@@ -38,7 +38,7 @@ impl Rehearsal {
     /// The refusal's text.
     pub fn issue(&self, request: IssueRequest) -> Result<LeafTbs, String> {
         match self.0.check(request, true, &Presented::Nothing) {
-            Ok(checked) => Ok(checked.tbs),
+            Ok(checked) => Ok(std::sync::Arc::unwrap_or_clone(checked.tbs)),
             Err(rejection) => Err(rejection.refused.to_string()),
         }
     }

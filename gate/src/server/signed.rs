@@ -14,7 +14,7 @@ use crate::issuers::Issuer;
 #[derive(Debug)]
 pub(super) struct Signed {
     issuer: Arc<Issuer>,
-    tbs: LeafTbs,
+    tbs: Arc<LeafTbs>,
     signature: Vec<u8>,
     sequence: u64,
 }
@@ -29,7 +29,7 @@ pub(super) struct Verified {
 
 impl Signed {
     /// For the signing step alone, which has it of a recorded certificate.
-    pub(super) fn new(issuer: Arc<Issuer>, tbs: LeafTbs, signature: Vec<u8>, sequence: u64) -> Self {
+    pub(super) fn new(issuer: Arc<Issuer>, tbs: Arc<LeafTbs>, signature: Vec<u8>, sequence: u64) -> Self {
         Self {
             issuer,
             tbs,

@@ -437,7 +437,7 @@ pub async fn sign_outside(token: Token, key: &KeyHandle, tbs: LeafTbs) -> Vec<u8
         },
         sealwright_hsm::Metrics::default(),
     );
-    pool.sign(key, Signable::Leaf(tbs), Duration::from_secs(5))
+    pool.sign(key, Signable::Leaf(tbs.into()), Duration::from_secs(5))
         .await
         .unwrap()
 }

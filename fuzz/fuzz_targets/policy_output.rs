@@ -12,7 +12,7 @@ use std::{sync::LazyLock, time::Duration};
 
 use arbitrary::Arbitrary;
 use libfuzzer_sys::fuzz_target;
-use sealwright_fuzz::world::{IDENTITY, MAX_LIFETIME, NOW, World};
+use sealwright_fuzz::world::{IDENTITY, MAX_LIFETIME, NOW, World, told_of};
 use sealwright_identity::{San, SpiffeId, Usage, Validity};
 use sealwright_policy_wasm::{
     CeilingFacts, Denial, Narrowing,
@@ -276,10 +276,13 @@ fn at_the_gate(terms: &Terms, all: [&Narrowing; 2], sum: &Narrowing, identities:
         lasting(terms.lifetime + Duration::from_secs(1)),
     );
     let mut evidence = WORLD.evidence();
+    let mut told = Vec::new();
     if let Some(caller) = &mut evidence.caller {
         caller.identities = identities.iter().map(ToString::to_string).collect();
+        told = told_of(caller);
     }
     if let Some(decision) = &mut evidence.decision {
+        decision.input = told.into();
         for (policy, narrowing) in decision.policies.iter_mut().zip(all) {
             policy.narrowing = Some(wire(narrowing));
         }

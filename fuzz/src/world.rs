@@ -103,20 +103,21 @@ impl World {
             fuel: 1,
             ..PolicyVerdict::default()
         });
+        let caller = Caller {
+            source: "jwt".to_owned(),
+            authenticator: AUTHENTICATOR.to_owned(),
+            identities: vec![IDENTITY.to_owned()],
+            ..Caller::default()
+        };
         Evidence {
-            caller: Some(Caller {
-                source: "jwt".to_owned(),
-                authenticator: AUTHENTICATOR.to_owned(),
-                identities: vec![IDENTITY.to_owned()],
-                ..Caller::default()
-            }),
             request: Some(RequestFacts::default()),
             decision: Some(Decision {
                 decided_at_micros: NOW.micros(),
-                input: b"{}".as_slice().into(),
+                input: told_of(&caller).into(),
                 policies: policies.collect(),
                 ..Decision::default()
             }),
+            caller: Some(caller),
         }
     }
 
@@ -137,6 +138,19 @@ impl Default for World {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// The part of the policies' input that the gate holds against the evidence.
+pub fn told_of(caller: &Caller) -> Vec<u8> {
+    let told = serde_json::json!({ "caller": {
+        "source": caller.source,
+        "authenticator": caller.authenticator,
+        "identities": caller.identities,
+        "attributes": {},
+        "previous_serial": null,
+        "first_authenticated_at": null,
+    }});
+    told.to_string().into_bytes()
 }
 
 /// The name of the good request's caller.

@@ -146,8 +146,14 @@ fn decode_text(text: &str, part: &'static str) -> Result<String, Error> {
     })
 }
 
+/// What is looked at; and the rest is read too, since all of it goes into records: a member that nobody
+/// looks at may not be one that nobody can read, such as half a surrogate pair.
 fn from_json<T: serde::de::DeserializeOwned>(text: &str, part: &'static str) -> Result<T, Error> {
-    serde_json::from_str(text).map_err(|error| Error::Json {
+    let looked_at = serde_json::from_str(text).and_then(|found| {
+        serde_json::from_str::<serde_json::Value>(text)?;
+        Ok(found)
+    });
+    looked_at.map_err(|error| Error::Json {
         part,
         source: JsonError {
             kind: match error.classify() {
@@ -169,6 +175,26 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn each_member_can_be_read() {
+        let parse = |header: &str, claims: &str| {
+            let [header, claims] = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part));
+            Token::parse(&format!("{header}.{claims}.AA")).map(|_| ())
+        };
+        let header = r#"{"alg":"ES256"}"#;
+        let claims = r#"{"iss":"https://issuer.example","more":{"number":1e3,"text":"\ud83d\ude00"}}"#;
+        parse(header, claims).unwrap();
+        for broken in [
+            r#"{"alg":"ES256","typ":"J\ud800WT"}"#,
+            r#"{"alg":"ES256","more":{"deep":["\udc00"]}}"#,
+            r#"{"alg":"ES256","more":1e400}"#,
+        ] {
+            assert!(matches!(parse(broken, claims), Err(Error::Json { .. })), "{broken}");
+            let claims = broken.replace("alg", "iss");
+            assert!(matches!(parse(header, &claims), Err(Error::Json { .. })), "{claims}");
+        }
+    }
 
     proptest! {
         #[test]

@@ -190,9 +190,15 @@ mod tests {
             r#"{"alg":"ES256","more":{"deep":["\udc00"]}}"#,
             r#"{"alg":"ES256","more":1e400}"#,
         ] {
-            assert!(matches!(parse(broken, claims), Err(Error::Json { .. })), "{broken}");
+            assert!(
+                matches!(parse(broken, claims), Err(Error::Json { .. })),
+                "{broken}"
+            );
             let claims = broken.replace("alg", "iss");
-            assert!(matches!(parse(header, &claims), Err(Error::Json { .. })), "{claims}");
+            assert!(
+                matches!(parse(header, &claims), Err(Error::Json { .. })),
+                "{claims}"
+            );
         }
     }
 

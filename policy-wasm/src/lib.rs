@@ -18,11 +18,13 @@
 //!   queue or pool, the epoch backstop, memory that the system does not give)
 //!   is [`Outcome::Aborted`], which is neither a grant nor a policy's denial.
 
+pub mod admission;
 #[doc(hidden)]
 pub mod answer;
 mod bindings;
 mod combine;
 mod decision;
+mod encode;
 mod engine;
 mod guard;
 mod host;
@@ -32,7 +34,9 @@ mod limits;
 mod policy;
 mod precompiled;
 mod profile;
+mod schema;
 mod settings;
+mod vectors;
 
 #[cfg(test)]
 mod tests;
@@ -40,6 +44,7 @@ mod tests;
 pub use decision::{
     AbortReason, Decision, Denial, Evaluation, LogLevel, LogLine, Narrowing, Outcome, Verdict, code,
 };
+pub use encode::{BuildNote, ENCODER, EncodeError, build_note, componentize};
 pub use engine::{CodeOrigins, Engine, EngineError, EngineSettings};
 pub use host::{DEFAULT_DEADLINE, Difference, HostConfig, HostError, Observation, PolicyHost};
 pub use input::{
@@ -49,4 +54,9 @@ pub use input::{
 pub use limits::Limits;
 pub use policy::{Description, LoadError, Policy, PolicySource, SettingsProblem};
 pub use profile::{EngineProfile, WIT_VERSION};
+pub use schema::check_schema;
 pub use settings::{SettingsError, canonical_settings, parse_settings};
+pub use vectors::{
+    Allowed, Denied, Expect, MAX_VECTOR_BYTES, MAX_VECTORS, Vector, VectorError, VectorFormat, VectorOutcome,
+    VectorRunner,
+};

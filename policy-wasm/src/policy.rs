@@ -103,7 +103,7 @@ impl Policy {
     }
 
     /// A policy that has not seen its settings.
-    fn described(engine: &Engine, source: PolicySource) -> Result<Self, LoadError> {
+    pub(crate) fn described(engine: &Engine, source: PolicySource) -> Result<Self, LoadError> {
         let PolicySource {
             name,
             component,
@@ -173,6 +173,11 @@ impl Policy {
     #[must_use]
     pub fn settings_schema(&self) -> &Value {
         &self.description.settings_schema
+    }
+
+    /// The machine code that its component was made into, for another engine of this process.
+    pub(crate) fn code(&self) -> wasmtime::Result<Vec<u8>> {
+        compile::code_of(&self.component)
     }
 
     /// Decides in a fresh instance, on this thread, which is blocked for as
@@ -275,7 +280,7 @@ impl Policy {
         })
     }
 
-    fn validate_settings(&self) -> Result<(), LoadError> {
+    pub(crate) fn validate_settings(&self) -> Result<(), LoadError> {
         let (mut store, instance) = self.instantiate(LOAD_FUEL).map_err(LoadError::Instantiate)?;
         instance
             .call_validate_settings(&mut store, &self.settings_json)

@@ -1,6 +1,7 @@
 //! The host with real components. The guests are built from source, by
 //! `guests/build.sh`, the first time a test asks for one.
 
+mod admission;
 mod baseline;
 mod determinism;
 mod hostile;

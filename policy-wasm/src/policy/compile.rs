@@ -48,13 +48,33 @@ impl CompiledCache {
             return Ok(component);
         }
         let compiled = Arc::new(prepare(engine, digest, bytes)?);
+        Ok(self.keep(digest, compiled))
+    }
+
+    /// The component with that digest from machine code that this process made of it, so that loading
+    /// it compiles nothing for as long as the value lives.
+    pub(crate) fn adopt(
+        &self,
+        engine: &Engine,
+        digest: Digest,
+        code: &[u8],
+    ) -> Result<Arc<PolicyPre<Guard>>, LoadError> {
+        // SAFETY: the code comes from `code_of`, in this process; it was never in a file.
+        #[expect(unsafe_code, reason = "machine code is trusted as it is")]
+        let component = unsafe { Component::deserialize(engine.wasmtime(), code) };
+        let linked = link(engine, &component.map_err(LoadError::Compile)?)?;
+        Ok(self.keep(digest, Arc::new(linked)))
+    }
+
+    /// The component that is kept under the digest from now on.
+    fn keep(&self, digest: Digest, compiled: Arc<PolicyPre<Guard>>) -> Arc<PolicyPre<Guard>> {
         let mut components = self.components();
         components.retain(|_, component| component.strong_count() > 0);
         if let Some(component) = components.get(&digest).and_then(Weak::upgrade) {
-            return Ok(component);
+            return component;
         }
         components.insert(digest, Arc::downgrade(&compiled));
-        Ok(compiled)
+        compiled
     }
 
     fn components(&self) -> std::sync::MutexGuard<'_, HashMap<Digest, Weak<PolicyPre<Guard>>>> {
@@ -99,11 +119,20 @@ fn prepare(engine: &Engine, digest: Digest, bytes: &[u8]) -> Result<PolicyPre<Gu
     if !foreign.is_empty() {
         return Err(LoadError::ForeignImports(foreign));
     }
+    link(engine, &component)
+}
+
+/// The machine code of a component.
+pub(super) fn code_of(component: &PolicyPre<Guard>) -> wasmtime::Result<Vec<u8>> {
+    component.instance_pre().component().serialize()
+}
+
+fn link(engine: &Engine, component: &Component) -> Result<PolicyPre<Guard>, LoadError> {
     let mut linker = Linker::new(engine.wasmtime());
     bindings::Policy::add_to_linker::<_, HasSelf<Guard>>(&mut linker, |guard| guard)
         .map_err(LoadError::Instantiate)?;
     linker
-        .instantiate_pre(&component)
+        .instantiate_pre(component)
         .and_then(PolicyPre::new)
         .map_err(LoadError::World)
 }

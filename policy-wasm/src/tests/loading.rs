@@ -141,7 +141,7 @@ fn a_guest_that_fails_while_it_is_loaded_is_not_loaded() {
 }
 
 /// The hostile guest with another deed in `describe`.
-fn describing(deed: &str) -> Vec<u8> {
+pub(super) fn describing(deed: &str) -> Vec<u8> {
     let marker = b"describe-deed=";
     let mut bytes = guest("hostile");
     let at = bytes.windows(marker.len()).position(|part| part == marker);

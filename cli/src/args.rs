@@ -10,7 +10,9 @@ use sealwright_identity::{HumanDuration, KeyType, SerialNumber, SignedDuration};
 
 pub(crate) use self::{
     bench::BenchArgs,
-    policy::{DescribeArgs, PolicyArgs, PolicyCommand},
+    policy::{
+        AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, TestArgs, VerifySourceArgs,
+    },
 };
 use crate::{output::Output, text};
 

@@ -1,7 +1,12 @@
 //! `sealwright policy`: policies from the first line to the set that decides.
 
+mod admit;
+mod build;
 mod describe;
 mod module;
+mod new;
+mod test;
+mod vectors;
 
 use std::process::ExitCode;
 
@@ -13,6 +18,11 @@ use crate::{
 
 pub(crate) fn run(args: &PolicyArgs, output: Output) -> Result<ExitCode, Failure> {
     match &args.command {
+        PolicyCommand::New(new) => new::run(new),
+        PolicyCommand::Build(build) => build::run(build, output),
+        PolicyCommand::Test(test) => test::run(test, output),
+        PolicyCommand::VerifySource(verify) => build::verify(verify, output),
+        PolicyCommand::Admit(admit) => admit::run(admit, output),
         PolicyCommand::Describe(describe) => describe::run(describe, output),
     }
 }

@@ -99,4 +99,46 @@ Examples:
 
 pub(crate) const POLICY: &str = "\
 Examples:
-  sealwright policy describe my-policy.wasm";
+  sealwright policy new one-team && cd one-team         a crate with an example, ready to build
+  sealwright policy test                                build it, run its vectors in the production host
+  sealwright policy build                               one-team.wasm and one-team.source.tar
+  sealwright policy verify-source one-team.wasm one-team.source.tar
+  sealwright policy describe one-team.wasm";
+
+pub(crate) const POLICY_NEW: &str = "\
+Writes the folder NAME: an example policy, the SDK and the WIT world out of this program, settings, vectors.
+
+Example:
+  sealwright policy new one-team";
+
+pub(crate) const POLICY_BUILD: &str = "\
+Needs rustup's target wasm32-unknown-unknown or, on Debian and Ubuntu, the packages rustc-web, cargo-web,
+rust-web-src and lld. The same source, Cargo.lock and compiler give the same bytes in any folder.
+Left out of the source: what starts with a dot, target/, and *.wasm and *.source.tar beside Cargo.toml.
+
+Examples:
+  sealwright policy build
+  sealwright policy build policies/one-team --build-dir /var/tmp/policies";
+
+pub(crate) const POLICY_TEST: &str = "\
+A folder is built first; its vectors are in vectors/, its settings in settings.toml or settings.json.
+Exit code 6 when a verdict is not the expected one.
+
+A vector says what it cares about, and the rest is an ordinary request of a pod:
+  [input]
+  identity = \"spiffe://cluster.local/ns/team-a/sa/web\"
+  [expect.allow]
+  lifetime_seconds = 3600
+
+Examples:
+  sealwright policy test
+  sealwright policy test --watch
+  sealwright policy test one-team.wasm --vectors vectors --settings settings.toml --output json";
+
+pub(crate) const POLICY_VERIFY: &str = "\
+Builds the source again, with its Cargo.lock, and compares byte for byte. Needs the compiler that the module
+was built with; another one is said. Exit code 6 when the bytes differ. Building runs the source's build
+scripts and macros: do it where you would run its author's programs.
+
+Example:
+  sealwright policy verify-source one-team.wasm one-team.source.tar";

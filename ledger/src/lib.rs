@@ -39,7 +39,7 @@
 //! | 23 | JSON of the start | start |
 //! | 24, 25, 26 | digest, kind, size | blob |
 //!
-//! An export ([`export`]) is JSON lines of the same columns, and is verified without a database.
+//! An export ([`export`]) is JSON lines of the same columns with what they name, verified without a database.
 
 #![forbid(unsafe_code)]
 
@@ -68,7 +68,9 @@ pub use entry::{
     IssuerFacts, Outcome, PolicyFacts, PolicyRef, Renewal, StartEntry, TokenFacts,
 };
 pub use error::{Error, SharedSource};
-pub use export::{ExportError, ExportItem, ExportReader, ExportReport, verify_export};
+pub use export::{
+    BlobPlace, ExportError, ExportHeader, ExportItem, ExportReader, ExportReport, verify_export,
+};
 pub use ledger::Ledger;
 pub use reader::{
     Blob, DEFAULT_TIME_BOUND, Filter, LedgerReader, MalformedRow, ReadError, Record, Released, Row, Selector,

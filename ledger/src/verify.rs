@@ -119,6 +119,9 @@ pub enum Problem {
         /// What it names.
         decision: u64,
     },
+    /// More decisions are open than a ledger lets wait.
+    #[error("far more decisions are open than a ledger lets wait")]
+    TooManyOpen,
     /// The certificate is not made of what was decided.
     #[error("its certificate is not the one decided on in {decision}")]
     Certificate {
@@ -365,7 +368,7 @@ impl Run {
 
     async fn entry(&mut self, entry: &RawEntry, names: &mut Vec<(i64, u64)>) -> Result<(), sqlx::Error> {
         let mut problems = Vec::new();
-        let Seen { blob, tags } = self.chain.next(entry, &mut problems);
+        let Seen { blob, tags, .. } = self.chain.next(entry, &mut problems);
         for problem in problems {
             self.found(Some(entry.sequence), problem);
         }

@@ -73,11 +73,15 @@ pub(super) async fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
     let reader = super::open(&args.place).await?;
     let since = args.since.as_deref().map(super::list::time).transpose()?;
     let until = args.until.as_deref().map(super::list::time).transpose()?;
+    let spinner = Spinner::start("exporting");
+    let mut say = |progress: Progress| {
+        spinner.say(format!("exporting {} of {}", progress.entries, progress.total));
+    };
     let report = match &args.out {
         None => {
             let mut out = BufWriter::new(std::io::stdout());
             reader
-                .export(&mut out, since, until)
+                .export(&mut out, since, until, &mut say)
                 .await
                 .map_err(super::failure)?
         }
@@ -86,7 +90,7 @@ pub(super) async fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
             let file = File::create_new(path).or_fail_doing(Class::Usage, failed())?;
             let mut out = BufWriter::new(file);
             let report = reader
-                .export(&mut out, since, until)
+                .export(&mut out, since, until, &mut say)
                 .await
                 .map_err(super::failure)?;
             out.flush().or_fail_doing(Class::Internal, failed())?;
@@ -96,6 +100,7 @@ pub(super) async fn export(args: &ExportArgs) -> Result<ExitCode, Failure> {
             report
         }
     };
+    spinner.done();
     output::notice(&format!(
         "exported {} entries and {} blobs up to entry {}",
         report.entries, report.blobs, report.head.sequence

@@ -1,8 +1,10 @@
 //! Reading an export, checking all of it on the way.
 
+mod error;
+
 use std::{
     collections::HashMap,
-    io::{BufRead, Read as _},
+    io::{BufRead, Read as _, Seek, SeekFrom},
 };
 
 use sealwright_identity::{Digest, Timestamp};
@@ -10,17 +12,22 @@ use sha2::{Digest as _, Sha256};
 
 use super::{
     ExportReport,
-    lines::{Line, VERSION, decode, instance_of},
+    lines::{self, Line, OLDEST, Read, VERSION, decode, instance_of},
 };
 use crate::{
-    body::BlobRef,
+    body::{BlobRef, Body},
     chain::{Head, Instance, RawEntry},
     entry::BlobKind,
     verify::{Problem, check::ChainCheck},
 };
+pub use error::ExportError;
 
 /// A line longer than this is not of an export: a blob of 64 MiB in base64 is shorter.
 const MAX_LINE: u64 = 96 * 1024 * 1024;
+/// Room that is kept for the next line; an entry has some kilobytes.
+const KEEP_LINE: usize = 1 << 20;
+/// More blobs, or more entries from before the part, than any ledger has.
+const MAX_CONTEXT: usize = 1_000_000;
 
 /// Checks a whole export.
 ///
@@ -35,6 +42,8 @@ pub fn verify_export(input: impl BufRead) -> Result<ExportReport, ExportError> {
 /// What the first line of an export says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportHeader {
+    /// Version of the format.
+    pub version: u32,
     /// The ledger.
     pub instance: Instance,
     /// The entry before the first.
@@ -45,20 +54,51 @@ pub struct ExportHeader {
     pub until: Option<Timestamp>,
 }
 
+/// Where a blob's line is, so that its bytes need not be kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BlobPlace {
+    /// First byte of the line.
+    pub offset: u64,
+    /// SHA-256 of the blob.
+    pub digest: Digest,
+}
+
+impl BlobPlace {
+    /// Reads the blob's bytes again.
+    ///
+    /// # Errors
+    /// When they are no longer there.
+    pub fn read(&self, input: &mut (impl BufRead + Seek)) -> Result<Vec<u8>, ExportError> {
+        input
+            .seek(SeekFrom::Start(self.offset))
+            .map_err(ExportError::Input)?;
+        let mut text = Vec::new();
+        read_line(input, 0, &mut text)?;
+        match parse(&text, 0)? {
+            Read::Other(Line::Blob { bytes, .. }) => decode(&bytes)
+                .filter(|bytes| Digest::of(bytes) == self.digest)
+                .ok_or(ExportError::Blob { line: 0 }),
+            _ => Err(ExportError::Misplaced { line: 0 }),
+        }
+    }
+}
+
 /// Something that an export holds, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExportItem {
     /// A blob; its bytes have this digest.
     Blob {
-        /// SHA-256 of the bytes.
-        digest: Digest,
+        /// Where its line is.
+        place: BlobPlace,
         /// What it is.
         kind: BlobKind,
         /// The bytes.
         bytes: Vec<u8>,
     },
-    /// An entry; it follows the one before.
-    Entry(RawEntry),
+    /// An entry from before the part. Its own hash is right; where it stood in the chain does not show.
+    Earlier(RawEntry, Body),
+    /// An entry with its body; it follows the one before.
+    Entry(RawEntry, Body),
 }
 
 /// Reads an export item by item. What it has handed out is only certain when [`Self::next`] has returned `None`: the
@@ -67,12 +107,17 @@ pub enum ExportItem {
 pub struct ExportReader<R> {
     input: R,
     line: u64,
+    /// Bytes before the line that is next.
+    offset: u64,
+    text: Vec<u8>,
     hash: Sha256,
     header: ExportHeader,
     chain: ChainCheck,
     head: Head,
     entries: u64,
     blobs: HashMap<u64, BlobRef>,
+    /// Entries from before the part: the hash, and the blob that it vouches for.
+    earlier: HashMap<u64, (Digest, Option<BlobRef>)>,
     ended: bool,
 }
 
@@ -83,20 +128,23 @@ impl<R: BufRead> ExportReader<R> {
     /// When it is not that of an export that this version knows.
     pub fn open(mut input: R) -> Result<Self, ExportError> {
         let mut hash = Sha256::new();
-        let text = read_line(&mut input, 1)?.ok_or(ExportError::Truncated)?;
+        let mut text = Vec::new();
+        if !read_line(&mut input, 1, &mut text)? {
+            return Err(ExportError::Truncated);
+        }
         hash.update(&text);
-        let Line::Ledger {
+        let Read::Other(Line::Ledger {
             version,
             instance,
             created_at,
             after,
             since,
             until,
-        } = parse(&text, 1)?
+        }) = parse(&text, 1)?
         else {
             return Err(ExportError::Misplaced { line: 1 });
         };
-        if version != VERSION {
+        if !(OLDEST..=VERSION).contains(&version) {
             return Err(ExportError::Version {
                 found: version,
                 known: VERSION,
@@ -109,8 +157,11 @@ impl<R: BufRead> ExportReader<R> {
         Ok(Self {
             input,
             line: 1,
+            offset: length(&text),
+            text,
             hash,
             header: ExportHeader {
+                version,
                 instance,
                 after,
                 since,
@@ -120,6 +171,7 @@ impl<R: BufRead> ExportReader<R> {
             head: after,
             entries: 0,
             blobs: HashMap::new(),
+            earlier: HashMap::new(),
             ended: false,
         })
     }
@@ -128,6 +180,12 @@ impl<R: BufRead> ExportReader<R> {
     #[must_use]
     pub fn header(&self) -> ExportHeader {
         self.header
+    }
+
+    /// Bytes that were read.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
     }
 
     /// The next item; `None` when the export is read and found whole.
@@ -143,66 +201,127 @@ impl<R: BufRead> ExportReader<R> {
             return Ok(None);
         }
         self.line += 1;
-        let line = self.line;
-        let text = read_line(&mut self.input, line)?.ok_or(ExportError::Truncated)?;
-        match parse(&text, line)? {
-            Line::Ledger { .. } => Err(ExportError::Misplaced { line }),
-            Line::Blob {
-                sequence,
-                kind,
-                digest,
-                bytes,
-            } => {
-                self.hash.update(&text);
-                self.blob(sequence, kind, digest, &bytes).map(Some)
-            }
-            Line::Entry(entry) => {
-                self.hash.update(&text);
-                let entry = entry.entry().ok_or(ExportError::Value { line })?;
-                self.entry(entry).map(Some)
-            }
-            end @ Line::End { .. } => {
-                self.end(&end, &text)?;
-                Ok(None)
-            }
-        }
+        let mut text = std::mem::take(&mut self.text);
+        text.clear();
+        text.shrink_to(KEEP_LINE);
+        let item = self.item(&mut text);
+        self.text = text;
+        item
     }
 
     /// What the export holds, once all of it was read.
     #[must_use]
     pub fn report(&self) -> Option<ExportReport> {
-        self.ended.then(|| ExportReport {
-            entries: self.entries,
-            blobs: u64::try_from(self.blobs.len()).unwrap_or(u64::MAX),
-            after: self.header.after,
-            head: self.head,
-        })
+        self.ended.then(|| self.counted())
+    }
+
+    fn item(&mut self, text: &mut Vec<u8>) -> Result<Option<ExportItem>, ExportError> {
+        let line = self.line;
+        if !read_line(&mut self.input, line, text)? {
+            return Err(ExportError::Truncated);
+        }
+        let offset = self.offset;
+        self.offset += length(text);
+        let read = parse(text, line)?;
+        if !matches!(read, Read::Other(Line::End { .. })) {
+            self.hash.update(&*text);
+        }
+        match read {
+            Read::Entry(entry) => {
+                let entry = entry.ok_or(ExportError::Value { line })?;
+                self.entry(entry).map(Some)
+            }
+            Read::Other(Line::Earlier(entry)) => {
+                let entry = entry.entry().ok_or(ExportError::Value { line })?;
+                self.earlier(entry).map(Some)
+            }
+            Read::Other(Line::Blob {
+                sequence,
+                kind,
+                digest,
+                bytes,
+            }) => {
+                let place = BlobPlace { offset, digest };
+                self.blob(sequence, kind, place, &bytes).map(Some)
+            }
+            Read::Other(Line::End { .. }) => {
+                self.end(text)?;
+                Ok(None)
+            }
+            Read::Other(Line::Ledger { .. } | Line::Entry(_)) => Err(ExportError::Misplaced { line }),
+        }
     }
 
     fn blob(
         &mut self,
         sequence: u64,
         kind: BlobKind,
-        digest: Digest,
+        place: BlobPlace,
         bytes: &str,
     ) -> Result<ExportItem, ExportError> {
         let line = self.line;
-        if self.entries > 0 {
-            return Err(ExportError::Misplaced { line });
-        }
         let bytes = decode(bytes).ok_or(ExportError::Value { line })?;
-        if Digest::of(&bytes) != digest {
+        if Digest::of(&bytes) != place.digest {
             return Err(ExportError::Blob { line });
         }
-        let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-        if self
-            .blobs
-            .insert(sequence, BlobRef { digest, kind, size })
-            .is_some()
+        let blob = BlobRef {
+            digest: place.digest,
+            kind,
+            size: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        };
+        // Whatever vouches for it: an earlier entry, or one that is still to come.
+        let vouched = match (self.header.version, self.earlier.get(&sequence)) {
+            (1, _) => self.entries == 0,
+            (_, Some((_, vouched))) => *vouched == Some(blob),
+            (_, None) => sequence > self.head.sequence,
+        };
+        if !vouched || self.blobs.len() >= MAX_CONTEXT || self.blobs.insert(sequence, blob).is_some() {
+            return Err(ExportError::Misplaced { line });
+        }
+        Ok(ExportItem::Blob { place, kind, bytes })
+    }
+
+    fn earlier(&mut self, entry: RawEntry) -> Result<ExportItem, ExportError> {
+        let line = self.line;
+        let after = self.header.after;
+        let sequence = entry.sequence;
+        if !(1..=after.sequence).contains(&sequence)
+            || self.header.version == 1
+            || self.earlier.len() >= MAX_CONTEXT
         {
             return Err(ExportError::Misplaced { line });
         }
-        Ok(ExportItem::Blob { digest, kind, bytes })
+        let wrong = |problem| ExportError::Entry {
+            line,
+            sequence,
+            problem,
+        };
+        if entry.computed_hash() != entry.hash {
+            return Err(wrong(Problem::Hash));
+        }
+        let before = match sequence - 1 {
+            0 => Some(self.header.instance.genesis()),
+            before => self.earlier.get(&before).map(|(hash, _)| *hash),
+        };
+        if before.is_some_and(|before| before != entry.previous)
+            || sequence == after.sequence && entry.hash != after.hash
+        {
+            return Err(wrong(Problem::Link));
+        }
+        let body = entry.body().map_err(|error| wrong(Problem::Body(error)))?;
+        let vouches = match (&body, entry.entry_kind()) {
+            (Body::Blob(blob), _) => Some(*blob),
+            (Body::Decision(_), _) => return Err(ExportError::Misplaced { line }),
+            (_, Ok(kind)) if kind.settles() => return Err(ExportError::Misplaced { line }),
+            _ => None,
+        };
+        if entry.serial.is_some() || entry.refers.is_some() {
+            return Err(wrong(Problem::Shape));
+        }
+        if self.earlier.insert(sequence, (entry.hash, vouches)).is_some() {
+            return Err(ExportError::Misplaced { line });
+        }
+        Ok(ExportItem::Earlier(entry, body))
     }
 
     fn entry(&mut self, entry: RawEntry) -> Result<ExportItem, ExportError> {
@@ -217,23 +336,25 @@ impl<R: BufRead> ExportReader<R> {
         } else if self.blobs.contains_key(&entry.sequence) {
             problems.push(Problem::BlobDiffers);
         }
-        if let Some(problem) = problems.into_iter().next() {
+        let (Some(body), None) = (seen.body, problems.first()) else {
             return Err(ExportError::Entry {
                 line: self.line,
                 sequence: entry.sequence,
-                problem,
+                problem: problems.into_iter().next().unwrap_or(Problem::Shape),
             });
-        }
+        };
         self.entries += 1;
         self.head = entry.head();
-        Ok(ExportItem::Entry(entry))
+        Ok(ExportItem::Entry(entry, body))
     }
 
-    fn end(&mut self, end: &Line, text: &[u8]) -> Result<(), ExportError> {
+    fn end(&mut self, text: &[u8]) -> Result<(), ExportError> {
+        let report = self.counted();
         let due = Line::End {
-            entries: self.entries,
-            blobs: u64::try_from(self.blobs.len()).unwrap_or(u64::MAX),
-            head: self.head,
+            entries: report.entries,
+            blobs: report.blobs,
+            earlier: report.earlier,
+            head: report.head,
             digest: Digest::from_bytes(self.hash.clone().finalize().into()),
         };
         let mut due = serde_json::to_vec(&due).map_err(|source| ExportError::Syntax {
@@ -242,102 +363,46 @@ impl<R: BufRead> ExportReader<R> {
         })?;
         due.push(b'\n');
         let beyond = self.blobs.keys().any(|sequence| *sequence > self.head.sequence);
-        if due != text || beyond || !matches!(end, Line::End { .. }) {
+        if due != text || beyond {
             return Err(ExportError::End);
         }
-        if read_line(&mut self.input, self.line + 1)?.is_some() {
+        let mut more = Vec::new();
+        if read_line(&mut self.input, self.line + 1, &mut more)? {
             return Err(ExportError::Misplaced { line: self.line + 1 });
         }
         self.ended = true;
         Ok(())
     }
+
+    fn counted(&self) -> ExportReport {
+        ExportReport {
+            entries: self.entries,
+            blobs: u64::try_from(self.blobs.len()).unwrap_or(u64::MAX),
+            earlier: u64::try_from(self.earlier.len()).unwrap_or(u64::MAX),
+            after: self.header.after,
+            head: self.head,
+        }
+    }
 }
 
-fn read_line(input: &mut impl BufRead, line: u64) -> Result<Option<Vec<u8>>, ExportError> {
-    let mut text = Vec::new();
+/// Whether there was a line.
+fn read_line(input: &mut impl BufRead, line: u64, text: &mut Vec<u8>) -> Result<bool, ExportError> {
     input
         .take(MAX_LINE)
-        .read_until(b'\n', &mut text)
+        .read_until(b'\n', text)
         .map_err(ExportError::Input)?;
     match text.last() {
-        None => Ok(None),
-        Some(b'\n') => Ok(Some(text)),
-        Some(_) if u64::try_from(text.len()).is_ok_and(|length| length >= MAX_LINE) => {
-            Err(ExportError::TooLong { line })
-        }
+        None => Ok(false),
+        Some(b'\n') => Ok(true),
+        Some(_) if length(text) >= MAX_LINE => Err(ExportError::TooLong { line }),
         Some(_) => Err(ExportError::Truncated),
     }
 }
 
-fn parse(text: &[u8], line: u64) -> Result<Line, ExportError> {
-    serde_json::from_slice(text).map_err(|source| ExportError::Syntax { line, source })
+fn length(text: &[u8]) -> u64 {
+    u64::try_from(text.len()).unwrap_or(u64::MAX)
 }
 
-/// Why an export is not to be trusted.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ExportError {
-    /// The file cannot be read.
-    #[error("the export cannot be read")]
-    Input(#[source] std::io::Error),
-    /// It ends before its last line.
-    #[error("the export is cut off")]
-    Truncated,
-    /// A line is far too long.
-    #[error("line {line} is too long")]
-    TooLong {
-        /// The line.
-        line: u64,
-    },
-    /// A line is not one of an export.
-    #[error("line {line} is not a line of an export")]
-    Syntax {
-        /// The line.
-        line: u64,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
-    },
-    /// A line stands where it may not.
-    #[error("line {line} does not belong there")]
-    Misplaced {
-        /// The line.
-        line: u64,
-    },
-    /// A value is not what it must be.
-    #[error("line {line} holds a value that it cannot have")]
-    Value {
-        /// The line.
-        line: u64,
-    },
-    /// The export is of a later version.
-    #[error("the export has version {found}, this program knows {known}")]
-    Version {
-        /// Its version.
-        found: u32,
-        /// The version known here.
-        known: u32,
-    },
-    /// The chain does not begin with the ledger's instance.
-    #[error("the export does not begin at the beginning of its ledger")]
-    Genesis,
-    /// The bytes of a blob do not have its digest.
-    #[error("the blob in line {line} does not have its digest")]
-    Blob {
-        /// The line.
-        line: u64,
-    },
-    /// An entry is wrong.
-    #[error("line {line}, entry {sequence}: {problem}")]
-    Entry {
-        /// The line.
-        line: u64,
-        /// The entry.
-        sequence: u64,
-        /// What is wrong.
-        problem: Problem,
-    },
-    /// The last line does not fit what came before it.
-    #[error("the last line does not vouch for the lines before it")]
-    End,
+fn parse(text: &[u8], line: u64) -> Result<Read, ExportError> {
+    lines::read(text).map_err(|source| ExportError::Syntax { line, source })
 }

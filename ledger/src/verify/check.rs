@@ -26,7 +26,12 @@ pub(crate) struct ChainCheck {
 pub(crate) struct Seen {
     pub(crate) blob: Option<BlobRef>,
     pub(crate) tags: Vec<i64>,
+    /// The entry's body, if it can be read.
+    pub(crate) body: Option<Body>,
 }
+
+/// Several times as many decisions as a ledger lets wait: more, and a file is made to fill the memory of its reader.
+const MAX_OPEN: usize = 1 << 17;
 
 impl ChainCheck {
     /// Begins after an entry (or at the genesis).
@@ -86,16 +91,21 @@ impl ChainCheck {
         if let Some(decision) = entry.refers {
             self.settle(decision, &body, problems);
         }
-        match body {
+        match &body {
             Body::Decision(decision) => {
                 seen.tags = identity_tags(&decision.identities);
                 if kind == EntryKind::Decision {
-                    self.open.insert(entry.sequence, decision.tbs);
+                    if self.open.len() >= MAX_OPEN {
+                        problems.push(Problem::TooManyOpen);
+                        self.open.clear();
+                    }
+                    self.open.insert(entry.sequence, decision.tbs.clone());
                 }
             }
-            Body::Blob(blob) => seen.blob = Some(blob),
+            Body::Blob(blob) => seen.blob = Some(*blob),
             _ => {}
         }
+        seen.body = Some(body);
         // In a part of a chain, decisions before its begin may be open too.
         let oldest = self
             .open

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sealwright_identity::Clock as _;
+use sealwright_identity::{Clock as _, Digest};
 use sealwright_ledger::{Body, ExportError, ExportItem, ExportReader, LedgerReader, verify_export};
 
 use crate::support::{Home, one_of_everything};
@@ -10,7 +10,7 @@ use crate::support::{Home, one_of_everything};
 async fn exported(home: &Home) -> Vec<u8> {
     let reader = LedgerReader::open(&home.path()).await.unwrap();
     let mut output = Vec::new();
-    let report = reader.export(&mut output, None, None).await.unwrap();
+    let report = reader.export(&mut output, None, None, &mut |_| {}).await.unwrap();
     assert_eq!(verify_export(output.as_slice()).unwrap(), report);
     output
 }
@@ -27,8 +27,9 @@ async fn holds_everything() {
     let (mut found, mut blobs) = (Vec::new(), 0);
     while let Some(item) = read.next().unwrap() {
         match item {
-            ExportItem::Entry(entry) => found.push(entry),
+            ExportItem::Entry(entry, _) => found.push(entry),
             ExportItem::Blob { .. } => blobs += 1,
+            ExportItem::Earlier(..) => panic!("nothing was before"),
         }
     }
     assert_eq!((found, blobs), (entries, 2));
@@ -57,18 +58,22 @@ async fn a_part_is_verified_by_itself_and_settles_its_decisions() {
     let reader = LedgerReader::open(&home.path()).await.unwrap();
     let mut output = Vec::new();
     let since = now.saturating_sub(minute * 2);
-    let report = reader.export(&mut output, Some(since), Some(now)).await.unwrap();
+    let report = reader
+        .export(&mut output, Some(since), Some(now), &mut |_| {})
+        .await
+        .unwrap();
     assert_eq!(verify_export(output.as_slice()).unwrap(), report);
     assert!(report.after.sequence > 0);
     assert_eq!(
-        report.blobs, 2,
-        "what the entries name is there, though it was stored before"
+        (report.blobs, report.earlier),
+        (2, 3),
+        "what the entries name is there, though it was stored before, with the start in force"
     );
     let mut read = ExportReader::open(output.as_slice()).unwrap();
     let (mut decisions, mut settled) = (0, 0);
     while let Some(item) = read.next().unwrap() {
-        if let ExportItem::Entry(entry) = item {
-            match entry.body().unwrap() {
+        if let ExportItem::Entry(_, body) = item {
+            match body {
                 Body::Decision(decision) if decision.denial.is_none() => decisions += 1,
                 Body::Certificate(_) | Body::Failed { .. } => settled += 1,
                 _ => {}
@@ -80,7 +85,7 @@ async fn a_part_is_verified_by_itself_and_settles_its_decisions() {
     // Nothing was recorded then.
     let mut output = Vec::new();
     let report = reader
-        .export(&mut output, Some(now.saturating_add(minute)), None)
+        .export(&mut output, Some(now.saturating_add(minute)), None, &mut |_| {})
         .await
         .unwrap();
     assert_eq!((report.entries, report.blobs), (0, 0));
@@ -135,4 +140,76 @@ async fn a_line_gone_doubled_or_moved_is_found() {
     }
     assert!(verify_export(&export[..export.len() - 1]).is_err());
     assert!(verify_export(b"{}\n".as_slice()).is_err());
+}
+
+/// An export of an earlier time, and what its reader makes of it.
+#[tokio::test]
+async fn an_export_of_the_first_version_is_read() {
+    let home = Home::new();
+    one_of_everything(&home).await;
+    let export = String::from_utf8(exported(&home).await).unwrap();
+    // All blobs first, another number, and another last line.
+    let mut lines: Vec<String> = export.lines().map(|line| format!("{line}\n")).collect();
+    lines[0] = lines[0].replace("\"version\":2", "\"version\":1");
+    let last = lines.pop().unwrap();
+    lines[1..].sort_by_key(|line| !line.contains("\"type\":\"blob\""));
+    let digest = Digest::of(lines.concat().as_bytes()).to_string();
+    let (head, _) = last.split_once("\"digest\":").unwrap();
+    lines.push(format!("{head}\"digest\":\"{digest}\"}}\n"));
+    verify_export(lines.concat().as_bytes()).unwrap();
+}
+
+/// What a version-2 reader must not believe: earlier entries and blobs that nothing vouches for.
+#[tokio::test]
+async fn what_is_said_of_earlier_times_is_checked() {
+    let home = Home::new();
+    one_of_everything(&home).await;
+    let since = home.clock.now().saturating_sub(Duration::from_secs(120));
+    let reader = LedgerReader::open(&home.path()).await.unwrap();
+    let mut output = Vec::new();
+    reader
+        .export(&mut output, Some(since), None, &mut |_| {})
+        .await
+        .unwrap();
+    let text = String::from_utf8(output).unwrap();
+    let lines: Vec<String> = text.lines().map(|line| format!("{line}\n")).collect();
+    let earlier = lines
+        .iter()
+        .position(|line| line.contains("\"type\":\"earlier\""))
+        .unwrap();
+    let changes: [(&str, Vec<String>); 3] = [
+        ("a blob without its entry", without(&lines, earlier)),
+        ("an earlier entry that was changed", {
+            let mut lines = lines.clone();
+            lines[earlier] = lines[earlier].replace("\"settled\":", "\"settled\":1");
+            lines
+        }),
+        ("an earlier entry twice", {
+            let mut lines = lines.clone();
+            lines.insert(earlier, lines[earlier].clone());
+            lines
+        }),
+    ];
+    for (what, lines) in changes {
+        let error = verify_export(resealed(lines).as_bytes()).unwrap_err();
+        assert!(
+            matches!(error, ExportError::Misplaced { .. } | ExportError::Entry { .. }),
+            "{what}: {error}"
+        );
+    }
+}
+
+fn without(lines: &[String], place: usize) -> Vec<String> {
+    let mut lines = lines.to_vec();
+    lines.remove(place);
+    lines
+}
+
+/// The lines under a last line that vouches for them, as a forger writes it.
+fn resealed(mut lines: Vec<String>) -> String {
+    let last = lines.pop().unwrap();
+    let digest = Digest::of(lines.concat().as_bytes()).to_string();
+    let (head, _) = last.split_once("\"digest\":").unwrap();
+    lines.push(format!("{head}\"digest\":\"{digest}\"}}\n"));
+    lines.concat()
 }

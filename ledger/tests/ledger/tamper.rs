@@ -316,7 +316,7 @@ async fn a_changed_byte_of_the_file_is_found_or_means_nothing() {
 async fn content(path: &Path) -> Option<Vec<u8>> {
     let reader = LedgerReader::open(path).await.ok()?;
     let mut output = Vec::new();
-    reader.export(&mut output, None, None).await.ok()?;
+    reader.export(&mut output, None, None, &mut |_| {}).await.ok()?;
     reader.close().await;
     Some(output)
 }

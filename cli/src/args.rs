@@ -11,7 +11,8 @@ use sealwright_identity::{HumanDuration, KeyType, SerialNumber, SignedDuration};
 pub(crate) use self::{
     bench::BenchArgs,
     policy::{
-        AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, TestArgs, VerifySourceArgs,
+        AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, ReplayArgs, TestArgs, VectorArgs,
+        VerifySourceArgs,
     },
 };
 use crate::{output::Output, text};
@@ -48,6 +49,8 @@ pub(crate) enum Command {
     Issue(IssueArgs),
     /// Read the issuance log, whether the signer runs or not.
     Log(LogArgs),
+    /// One page from a certificate to what allowed it, and who.
+    WhoAllowed(WhoAllowedArgs),
     /// Write, build, test and look at policies.
     Policy(PolicyArgs),
     /// Measure a signer under load: a running one, or one of its own.
@@ -170,6 +173,9 @@ pub(crate) struct ListArgs {
     /// Only entries with this SPIFFE ID.
     #[arg(long, value_name = "ID")]
     pub(crate) identity: Option<String>,
+    /// Only what this policy was asked for: its name, or the digest of its revision, module or settings.
+    #[arg(long, value_name = "NAME|DIGEST")]
+    pub(crate) policy: Option<String>,
     /// Only from this time on (RFC 3339), or since so long ago (24h).
     #[arg(long, value_name = "T")]
     pub(crate) since: Option<String>,
@@ -202,6 +208,17 @@ impl ShowArgs {
             .or(self.serial.as_ref())
             .map_or("", String::as_str)
     }
+}
+
+/// `sealwright who-allowed`.
+#[derive(Debug, Args)]
+#[command(after_help = text::WHO_ALLOWED)]
+pub(crate) struct WhoAllowedArgs {
+    #[command(flatten)]
+    pub(crate) place: Where,
+    /// The certificate's serial, in hex.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) serial: SerialNumber,
 }
 
 #[derive(Debug, Args)]

@@ -19,6 +19,10 @@ pub(crate) enum Class {
     Input,
     /// The home is held, the PIN was refused.
     State,
+    /// Records that a replay contradicts.
+    Contradicted,
+    /// A replay that could not compare everything.
+    Incomplete,
     /// A fault of ours, or of the system.
     Internal,
 }
@@ -32,6 +36,8 @@ impl Class {
             Self::Unavailable => 5,
             Self::Input => 6,
             Self::State => 7,
+            Self::Contradicted => 8,
+            Self::Incomplete => 9,
             Self::Internal => 70,
         }
     }

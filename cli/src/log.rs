@@ -5,6 +5,7 @@ mod gate;
 mod list;
 mod show;
 mod verify;
+pub(crate) mod who_allowed;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &LogArgs, output: Output) -> Result<ExitCode, Failure> {
     })
 }
 
-async fn open(place: &Where) -> Result<LedgerReader, Failure> {
+pub(crate) async fn open(place: &Where) -> Result<LedgerReader, Failure> {
     match source(place).await? {
         Source::File(reader) => Ok(*reader),
         Source::Gate(_) => Err(Failure::text(
@@ -83,7 +84,7 @@ async fn source(place: &Where) -> Result<Source, Failure> {
     }
 }
 
-fn failure(error: ReadError) -> Failure {
+pub(crate) fn failure(error: ReadError) -> Failure {
     let class = match &error {
         ReadError::Absent(_) | ReadError::Open { .. } => Class::Usage,
         ReadError::NotFound(_) | ReadError::Unfit(_) => Class::Input,

@@ -54,6 +54,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Front(front) => front::run(&front),
         Command::Gate(gate) => gate::run(&gate),
         Command::Check(at) => check::run(&at, cli.output.unwrap_or_default()),
+        Command::WhoAllowed(who) => log::who_allowed::run(&who, cli.output.unwrap_or_default()),
         Command::Log(log) => log::run(&log, cli.output.unwrap_or_default()),
         Command::Policy(policy) => policy::run(&policy, cli.output.unwrap_or_default()),
         Command::Bench(bench) => bench::run(&bench, cli.output.unwrap_or_default()),

@@ -5,7 +5,9 @@ mod build;
 mod describe;
 mod module;
 mod new;
+mod replay;
 mod test;
+mod vector;
 mod vectors;
 
 use std::process::ExitCode;
@@ -24,5 +26,7 @@ pub(crate) fn run(args: &PolicyArgs, output: Output) -> Result<ExitCode, Failure
         PolicyCommand::VerifySource(verify) => build::verify(verify, output),
         PolicyCommand::Admit(admit) => admit::run(admit, output),
         PolicyCommand::Describe(describe) => describe::run(describe, output),
+        PolicyCommand::Replay(replay) => replay::run(replay, output),
+        PolicyCommand::Vector(vector) => vector::run(vector),
     }
 }

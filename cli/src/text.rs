@@ -11,7 +11,8 @@ Examples:
 
 Exit codes:
   0 ok   2 usage or configuration   3 authentication   4 denied   5 unavailable or timed out
-  6 invalid input   7 state (home held, wrong PIN)   70 internal";
+  6 invalid input   7 state (home held, wrong PIN)   8 records contradicted by a replay
+  9 a replay could not compare everything   70 internal";
 
 pub(crate) const DEV: &str = "\
 The first start makes the home: a token with a root and an issuing key, their certificates, the
@@ -83,6 +84,31 @@ Needs neither token nor server. Exit code 6 when anything is damaged.
 Examples:
   sealwright log verify --home ./home
   sealwright log verify --export log.jsonl";
+
+pub(crate) const POLICY_VECTOR: &str = "\
+Names and usages are expected as the policy left them; a lifetime only where it gave one. A vector holds the
+caller's identity and the facts of its pod as they were: look at it before it goes into a repository.
+
+Examples:
+  sealwright policy vector --home ./home --serial 5bd7542507ab… --out vectors/web.json";
+
+pub(crate) const WHO_ALLOWED: &str = "\
+Examples:
+  sealwright who-allowed --home ./home --serial 5bd7542507ababfdc0c24c254a665f479333d7a9
+  sealwright who-allowed --config sealwright.toml --serial 5bd7542507ab… --output json | jq .allowed_by";
+
+pub(crate) const REPLAY: &str = "\
+Checks the chain and every digest of the export, runs each policy again on the recorded input, builds each
+certificate's bytes again, and verifies each signature up to the trust anchor. It needs no signer and no network.
+Under another engine profile than the recorded one fuel is not comparable; verdict and narrowing are.
+
+Exit codes: 0 all came out again; 6 the export is damaged; 8 a record is contradicted; 9 nothing is contradicted, and
+something could not be compared (the summary says what).
+
+Examples:
+  sealwright log export --home ./home --since 24h --out today.jsonl
+  sealwright policy replay --bundle today.jsonl --trust-anchor roots.pem
+  sealwright policy replay --bundle today.jsonl --trust-anchor roots.pem --output json | jq .findings";
 
 pub(crate) const EXPORT: &str = "\
 Examples:

@@ -150,6 +150,20 @@ struct Tagged<'a> {
     schema: &'static str,
 }
 
+/// The same, read. Without `flatten`, which gathers all members first.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Whole<'a> {
+    caller: CallerFacts,
+    ceiling: CeilingFacts,
+    csr: CsrFacts,
+    decided_at: i64,
+    issuer: IssuerFacts,
+    request: RequestFacts,
+    #[serde(borrow)]
+    schema: std::borrow::Cow<'a, str>,
+}
+
 impl PolicyInput {
     /// The schema that the canonical JSON names under `schema`.
     pub const SCHEMA: &'static str = "sealwright.policy-input/2";
@@ -175,6 +189,9 @@ impl PolicyInput {
     /// When the bytes are not exactly what [`PolicyInput::canonical`] writes, or wrote when its
     /// schema was the one before.
     pub fn from_canonical(bytes: &[u8]) -> Result<Self, InputError> {
+        if let Some(input) = Self::from_canonical_now(bytes) {
+            return Ok(input);
+        }
         let mut value: serde_json::Value = serde_json::from_slice(bytes).map_err(InputError::Syntax)?;
         let schema_1 = value.get("schema").and_then(|schema| schema.as_str()) == Some(Self::SCHEMA_1);
         let rewritten = schema_1.then(|| settings::canonical(&value));
@@ -191,6 +208,23 @@ impl PolicyInput {
             return Err(InputError::NotCanonical);
         }
         Ok(input)
+    }
+
+    /// The common case, at a third of the cost: the schema of now, and nothing wrong with it.
+    fn from_canonical_now(bytes: &[u8]) -> Option<Self> {
+        let whole: Whole<'_> = serde_json::from_slice(bytes).ok()?;
+        if whole.schema != Self::SCHEMA {
+            return None;
+        }
+        let input = Self {
+            caller: whole.caller,
+            ceiling: whole.ceiling,
+            csr: whole.csr,
+            decided_at: whole.decided_at,
+            issuer: whole.issuer,
+            request: whole.request,
+        };
+        (input.check().is_ok() && input.canonical() == bytes).then_some(input)
     }
 
     /// Whether each number has an exact place in JSON.

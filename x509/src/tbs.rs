@@ -24,6 +24,10 @@ use crate::{
     time::TimeError,
 };
 
+/// The name of this profile and of the code that builds it. It changes when the same fields would give other bytes: then
+/// nobody can tell from a record of the one before whether its bytes were right.
+pub const BUILDER: &str = "sealwright-leaf/1";
+
 /// The exact bytes of a leaf certificate that a signature covers, and the fields that they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeafTbs {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use sealwright_identity::SerialNumber;
 use sealwright_policy_wasm::Limits;
 
 use crate::text;
@@ -30,6 +31,42 @@ pub(crate) enum PolicyCommand {
     Admit(AdmitArgs),
     /// What a module says about itself: name, version, the schema of its settings, digests.
     Describe(DescribeArgs),
+    /// Execute every decision of an export again, with nothing but the export.
+    Replay(ReplayArgs),
+    /// Write a recorded request and its verdict as a test vector.
+    Vector(VectorArgs),
+}
+
+/// `sealwright policy vector`.
+#[derive(Debug, Args)]
+#[command(after_help = text::POLICY_VECTOR)]
+pub(crate) struct VectorArgs {
+    #[command(flatten)]
+    pub(crate) place: super::Where,
+    /// The certificate's serial, in hex.
+    #[arg(long, value_name = "HEX")]
+    pub(crate) serial: SerialNumber,
+    /// The policy whose verdict is expected [default: the only one that was asked].
+    #[arg(long, value_name = "NAME")]
+    pub(crate) policy: Option<String>,
+    /// A new file to write to [default: standard output].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// `sealwright policy replay`.
+#[derive(Debug, Args)]
+#[command(after_help = text::REPLAY)]
+pub(crate) struct ReplayArgs {
+    /// A file that `log export` wrote.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) bundle: PathBuf,
+    /// PEM of the CA certificates that you trust, from elsewhere than the export.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trust_anchor: PathBuf,
+    /// Threads [default: one for each processor].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub(crate) threads: Option<u16>,
 }
 
 /// `sealwright policy new`.

@@ -79,7 +79,7 @@ fn policy(policy: &PolicyVerdict) -> Value {
     })
 }
 
-fn narrowing(narrowing: &Narrowing) -> Value {
+pub(super) fn narrowing(narrowing: &Narrowing) -> Value {
     json!({
         "lifetime_seconds": narrowing.lifetime_seconds,
         "names": narrowing.names.as_ref().map(|list| &list.items),

@@ -20,12 +20,19 @@ pub(super) async fn run(args: &ListArgs, output: Output) -> Result<ExitCode, Fai
     let filter = Filter {
         serial: args.serial.clone(),
         identity: args.identity.clone(),
+        policy: args.policy.clone(),
         since: args.since.as_deref().map(time).transpose()?,
         until: args.until.as_deref().map(time).transpose()?,
         limit: args.limit,
     };
     let reader = match super::source(&args.place).await? {
         Source::File(reader) => reader,
+        Source::Gate(_) if filter.policy.is_some() => {
+            return Err(Failure::text(
+                Class::Usage,
+                "--policy needs the ledger's file, which this user may not read; run it as the gate's user",
+            ));
+        }
         Source::Gate(socket) => {
             show(&gate::list(&socket, &filter).await?, output)?;
             return Ok(ExitCode::SUCCESS);
@@ -63,7 +70,7 @@ const ONE_ANSWER: u32 = 10_000;
 
 /// The newest rows, oldest first, also more than one answer holds.
 async fn newest(reader: &LedgerReader, filter: &Filter, limit: u32) -> Result<Vec<Row>, Failure> {
-    if limit <= ONE_ANSWER {
+    if limit <= ONE_ANSWER && filter.policy.is_none() {
         let filter = Filter {
             limit: Some(limit),
             ..filter.clone()

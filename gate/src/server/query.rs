@@ -72,6 +72,7 @@ fn filter(request: QueryRequest) -> Result<Filter, Refused> {
         since: (request.since_micros != 0).then(|| Timestamp::from_micros(request.since_micros)),
         until: (request.until_micros != 0).then(|| Timestamp::from_micros(request.until_micros)),
         limit: Some(limit),
+        ..Filter::default()
     })
 }
 

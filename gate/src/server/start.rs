@@ -9,10 +9,11 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{Context, SHA256};
 use sealwright_hsm::TokenInfo;
-use sealwright_identity::Digest;
+use sealwright_identity::{CommonName, Digest};
 use sealwright_ledger::{
     BlobKind, Error as LedgerError, IssuerFacts, Ledger, PolicyFacts, StartEntry, TokenFacts,
 };
+use sealwright_x509::tbs::BUILDER;
 
 use crate::config::GateFile;
 use crate::issuers::{Issuer, Issuers};
@@ -83,7 +84,7 @@ impl Facts {
                 .collect(),
             os_user: self.os_user.clone(),
             pid: std::process::id(),
-            details: BTreeMap::from([("event".to_owned(), event.to_owned())]),
+            details: details(event, issuers),
         }
     }
 }
@@ -106,6 +107,22 @@ pub(super) async fn store(ledger: &Ledger, issuers: &Issuers) -> Result<Chains, 
         chains.insert(Arc::clone(&issuer.name), digest);
     }
     Ok(chains)
+}
+
+/// What a certificate's bytes depend on besides its record: the code that builds them, and each issuer's profile.
+fn details(event: &str, issuers: &Issuers) -> BTreeMap<String, String> {
+    let mut details = BTreeMap::from([
+        ("event".to_owned(), event.to_owned()),
+        ("builder".to_owned(), BUILDER.to_owned()),
+    ]);
+    for issuer in issuers.iter() {
+        let profile = match issuer.ceiling.common_name {
+            CommonName::None => "none",
+            CommonName::FirstName => "first-name",
+        };
+        details.insert(format!("common_name.{}", issuer.name), profile.to_owned());
+    }
+    details
 }
 
 fn issuer_facts(issuer: &Issuer, chains: &Chains) -> IssuerFacts {

@@ -24,6 +24,8 @@ pub use error::ExportError;
 
 /// A line longer than this is not of an export: a blob of 64 MiB in base64 is shorter.
 const MAX_LINE: u64 = 96 * 1024 * 1024;
+/// The same for an entry: a record has some kilobytes, at most 64 by default.
+const MAX_ENTRY_LINE: u64 = 8 * 1024 * 1024;
 /// Room that is kept for the next line; an entry has some kilobytes.
 const KEEP_LINE: usize = 1 << 20;
 /// More blobs, or more entries from before the part, than any ledger has.
@@ -227,6 +229,9 @@ impl<R: BufRead> ExportReader<R> {
             self.hash.update(&*text);
         }
         match read {
+            Read::Entry(_) | Read::Other(Line::Earlier(_)) if length(text) > MAX_ENTRY_LINE => {
+                Err(ExportError::TooLong { line })
+            }
             Read::Entry(entry) => {
                 let entry = entry.ok_or(ExportError::Value { line })?;
                 self.entry(entry).map(Some)

@@ -26,6 +26,9 @@ pub struct Filter {
     pub serial: Option<SerialNumber>,
     /// Only entries with this name among their identities.
     pub identity: Option<String>,
+    /// Only entries for which this policy was asked: its name, or the digest of its module or settings. No index leads
+    /// to them: all others are read and passed over.
+    pub policy: Option<String>,
     /// Only entries recorded at or after this time.
     pub since: Option<Timestamp>,
     /// Only entries recorded before this time.
@@ -68,7 +71,8 @@ enum Direction {
 }
 
 impl LedgerReader {
-    /// The newest rows that fit, oldest first.
+    /// The newest rows that fit, oldest first. With [`Filter::policy`] those among the newest that fit: use
+    /// [`Self::list_all`] to find all.
     ///
     /// # Errors
     /// When they cannot be read in time.
@@ -206,6 +210,13 @@ fn read(row: &SqliteRow, filter: &Filter) -> Result<(Option<Row>, Cursor), ReadE
     {
         return Ok((None, cursor));
     }
+    if filter
+        .policy
+        .as_ref()
+        .is_some_and(|wanted| !decision.policies.iter().any(|policy| is_policy(policy, wanted)))
+    {
+        return Ok((None, cursor));
+    }
     let listed = Row {
         sequence,
         serial: decision.serial.filter(|_| kind == EntryKind::Decision),
@@ -216,6 +227,10 @@ fn read(row: &SqliteRow, filter: &Filter) -> Result<(Option<Row>, Cursor), ReadE
         policies: decision.policies,
     };
     Ok((Some(listed), cursor))
+}
+
+fn is_policy(policy: &PolicyRef, wanted: &str) -> bool {
+    policy.name == wanted || policy.module.to_string() == wanted || policy.settings.to_string() == wanted
 }
 
 fn entry_kind(code: i64) -> Result<EntryKind, MalformedRow> {

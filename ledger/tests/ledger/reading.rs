@@ -2,6 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt as _, time::Duration};
 
+use sealwright_identity::Digest;
 use sealwright_ledger::{DecisionEntry, Filter, LedgerReader, Outcome, ReadError, Renewal, Selector};
 use serde_json::json;
 
@@ -149,6 +150,29 @@ async fn filters() {
         })
         .await,
         [Issued]
+    );
+    // Every request but the server's own was asked of the policy.
+    for policy in [
+        "baseline".to_owned(),
+        Digest::of(b"module").to_string(),
+        Digest::of(b"{}").to_string(),
+    ] {
+        let asked = list(Filter {
+            policy: Some(policy),
+            ..Filter::default()
+        });
+        assert_eq!(
+            asked.await,
+            [Unreleased, Issued, Failed, Denied, Refused, Pending]
+        );
+    }
+    assert_eq!(
+        list(Filter {
+            policy: Some("other".into()),
+            ..Filter::default()
+        })
+        .await,
+        []
     );
     assert_eq!(
         list(Filter {

@@ -1,0 +1,161 @@
+//! `who-allowed`: one page from a certificate to what allowed it, and who.
+
+use std::process::ExitCode;
+
+use prost::Message as _;
+use sealwright_ledger::{Body, DecisionEntry, Record, Selector, StartEntry};
+use sealwright_proto::gate::Evidence;
+use sealwright_x509::LeafTbs;
+use serde_json::{Map, Value, json};
+
+use super::evidence;
+use crate::{
+    args::WhoAllowedArgs,
+    failure::{Class, Failure, OrFail},
+    output::{self, Output},
+};
+
+pub(crate) fn run(args: &WhoAllowedArgs, output: Output) -> Result<ExitCode, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .or_fail(Class::Internal)?;
+    runtime.block_on(async {
+        let reader = super::open(&args.place).await?;
+        let selector = Selector::Serial(args.serial.clone());
+        let record = reader.record(&selector).await.map_err(super::failure)?;
+        let page = page(&record)?;
+        match output {
+            Output::Json => output::json(&page)?,
+            Output::Table => output::table(&[], rows(&page))?,
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn page(record: &Record) -> Result<Value, Failure> {
+    let Body::Decision(decision) = &record.body else {
+        return Err(Failure::text(Class::Input, "the serial is not of a decision"));
+    };
+    let evidence = evidence::readable(&decision.evidence).unwrap_or_default();
+    let part = |pointer: &str| evidence.pointer(pointer).cloned().unwrap_or_default();
+    let start = record.start.as_ref().and_then(|entry| match entry.body() {
+        Ok(Body::Start(start)) => Some((entry.sequence, start)),
+        _ => None,
+    });
+    Ok(json!({
+        "certificate": certificate(record, decision),
+        "record": {
+            "sequence": record.entry.sequence,
+            "recorded_at": record.entry.recorded_at,
+            "hash": record.entry.hash,
+            "decided_at": part("/decision/decided_at"),
+            "engine_profile": part("/decision/engine_profile_digest"),
+        },
+        "asked_by": {
+            "identities": part("/caller/identities"),
+            "presented": part("/caller/presented"),
+            "source": part("/caller/source"),
+            "authenticator": part("/caller/authenticator"),
+            "cluster": part("/caller/cluster"),
+            "kubernetes": part("/caller/kubernetes"),
+            "peer": part("/caller/peer"),
+            "renewed_from": decision.renewal.as_ref().map(|renewal| json!({
+                "serial": renewal.previous,
+                "first_authenticated_at": renewal.first_authenticated_at,
+            })),
+        },
+        "allowed_by": policies(decision),
+        "gate": start.map(|(sequence, start)| gate(sequence, &start)),
+    }))
+}
+
+fn certificate(record: &Record, decision: &DecisionEntry) -> Value {
+    let fields = LeafTbs::decode(&decision.tbs).ok();
+    let fields = fields.as_ref().map(LeafTbs::fields);
+    let fingerprint = match &record.settlement {
+        Some((_, Body::Certificate(part))) => Some(part.fingerprint),
+        _ => None,
+    };
+    json!({
+        "serial": decision.serial,
+        "fingerprint": fingerprint,
+        "outcome": record.outcome(),
+        "names": decision.identities,
+        "not_before": fields.map(|fields| fields.validity.not_before()),
+        "not_after": fields.map(|fields| fields.validity.not_after()),
+        "issuer": decision.issuer,
+        "issuer_key": decision.issuer_key,
+    })
+}
+
+fn policies(decision: &DecisionEntry) -> Vec<Value> {
+    let evidence = Evidence::decode(decision.evidence.as_slice()).unwrap_or_default();
+    let verdicts = evidence.decision.unwrap_or_default().policies;
+    let listed = decision.policies.iter().enumerate();
+    listed
+        .map(|(at, policy)| {
+            let verdict = verdicts.get(at);
+            json!({
+                "policy": policy.name,
+                "module": policy.module,
+                "settings": policy.settings,
+                "verdict": policy.verdict,
+                "fuel": policy.fuel,
+                "narrowing": verdict.and_then(|verdict| verdict.narrowing.as_ref()).map(evidence::narrowing),
+            })
+        })
+        .collect()
+}
+
+fn gate(sequence: u64, start: &StartEntry) -> Value {
+    json!({
+        "start": sequence,
+        "version": start.version,
+        "binary": start.binary,
+        "configuration": start.configuration,
+        "token": start.token,
+        "os_user": start.os_user,
+    })
+}
+
+/// The page as rows: the path to a value, and the value.
+fn rows(page: &Value) -> Vec<Vec<String>> {
+    let mut rows = Vec::new();
+    flatten("", page, &mut rows);
+    rows
+}
+
+fn flatten(path: &str, value: &Value, rows: &mut Vec<Vec<String>>) {
+    let inner = |name: &str| match path {
+        "" => name.replace('_', " "),
+        path => format!("{path}: {}", name.replace('_', " ")),
+    };
+    match value {
+        Value::Null => {}
+        Value::Object(members) => object(members, &inner, rows),
+        Value::Array(items) if items.iter().any(Value::is_object) => {
+            for (item, number) in items.iter().zip(1..) {
+                flatten(&format!("{path} {number}"), item, rows);
+            }
+        }
+        Value::Array(items) => {
+            let texts: Vec<_> = items.iter().map(text).collect();
+            rows.push(vec![path.to_owned(), texts.join("\n")]);
+        }
+        other => rows.push(vec![path.to_owned(), text(other)]),
+    }
+}
+
+fn object(members: &Map<String, Value>, inner: &dyn Fn(&str) -> String, rows: &mut Vec<Vec<String>>) {
+    for (name, member) in members {
+        flatten(&inner(name), member, rows);
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}

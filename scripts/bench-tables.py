@@ -30,7 +30,9 @@ def cpu(run, *names):
 
 
 def machine():
-    every = [run for part in sorted(OUT.iterdir()) if part.is_dir() for run in runs(part.name).values()]
+    every = [
+        run for part in sorted(OUT.iterdir()) if part.is_dir() for run in runs(part.name).values() if "machine_before" in run
+    ]
     if not every:
         return
     first = every[0]["machine_before"]
@@ -134,6 +136,17 @@ growth("connections", "Open connections beside the load", "idle connections")
 growth("policies", "Policies, each asked for every request; and issuers that nobody asks for", "policies")
 growth("identities", "Identities that the requests are spread over", "identities")
 growth("ledger", "Entries in the ledger before", "entries")
+table(
+    "Replay of an export, reading and decoding included",
+    ["threads", "decisions", "certificates verified", "seconds", "decisions/s", "decisions per second of one processor"],
+    (
+        (
+            name, f"{run['counts']['decisions']}", f"{run['counts']['certificates']}", f"{run['seconds']:.2f}",
+            f"{run['decisions_per_second']:.0f}", f"{run['decisions_per_cpu_second']:.0f}",
+        )
+        for name, run in runs("replay").items()
+    ),
+)
 load = OUT / "writer" / "load.txt"
 if load.exists():
     print("\n### The ledger's writer alone\n")

@@ -6,7 +6,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
-parts=${PART:-path stream burst connections policies identities ledger writer}
+parts=${PART:-path stream burst connections policies identities ledger writer replay}
 duration=${BENCH_DURATION:-6s}
 burst=${BENCH_BURST:-10000}
 entries=${BENCH_ENTRIES:-0 100000 1000000 10000000}
@@ -133,6 +133,24 @@ part_ledger() {
 part_writer() {
   mkdir -p "$out/writer"
   [[ -s $out/writer/load.txt ]] || TMPDIR=$scratch timeout 300 "$bin/examples/load" >"$out/writer/load.txt"
+}
+
+# A ledger of some seconds of full load, each certificate with its own key of few, replayed on one thread and on all.
+part_replay() {
+  local place threads
+  mkdir -p "$out/replay"
+  for threads in 1 "$(nproc)"; do
+    [[ ! -s $out/replay/$threads.json ]] || { echo "   replay/$threads: kept" >&2; continue; }
+    place=$(home replay)
+    if [[ ! -s $scratch/replay.jsonl ]]; then
+      timeout 600 "$bin/sealwright" bench --output json --home "$place" --in-flight 64 --duration "$duration" >/dev/null
+      "$bin/sealwright" log export --home "$place" --out "$scratch/replay.jsonl"
+    fi
+    echo "   replay/$threads" >&2
+    timeout 600 "$bin/sealwright" policy replay --bundle "$scratch/replay.jsonl" --trust-anchor "$place/roots.pem" \
+      --threads "$threads" --output json >"$out/replay/$threads.json.new"
+    mv "$out/replay/$threads.json.new" "$out/replay/$threads.json"
+  done
 }
 
 # insert_before_gate CONFIG FILE: puts sections before [gate].

@@ -9,6 +9,7 @@
     reason = "a failure here is a failed test"
 )]
 
+mod audit;
 mod authentication;
 mod boundary;
 mod callers;

@@ -11,8 +11,8 @@ use sealwright_identity::{HumanDuration, KeyType, SerialNumber, SignedDuration};
 pub(crate) use self::{
     bench::BenchArgs,
     policy::{
-        AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, ReplayArgs, TestArgs, VectorArgs,
-        VerifySourceArgs,
+        AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, ReplayArgs, TestArgs,
+        VectorArgs, VerifySourceArgs,
     },
 };
 use crate::{output::Output, text};

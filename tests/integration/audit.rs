@@ -6,7 +6,7 @@ use prost::Message as _;
 use prost_types::{Struct, Value, value::Kind};
 use sealwright_identity::Digest;
 use sealwright_proto::gate::Evidence;
-use sealwright_tests::{Client, Csr, Home, Outcome, Signer, client::request, run};
+use sealwright_tests::{Client, Csr, Home, Outcome, client::request, run};
 use serde_json::{Value as Json, json};
 
 use crate::policy::{HOSTILE, policy};
@@ -63,7 +63,14 @@ async fn filled() -> Home {
 
 fn export(home: &Home, name: &str, more: &[&str]) -> String {
     let file = home.file(name).to_str().unwrap().to_owned();
-    let mut arguments = vec!["log", "export", "--home", home.path().to_str().unwrap(), "--out", &file];
+    let mut arguments = vec![
+        "log",
+        "export",
+        "--home",
+        home.path().to_str().unwrap(),
+        "--out",
+        &file,
+    ];
     arguments.extend(more);
     run(arguments).success();
     file
@@ -103,8 +110,18 @@ async fn every_decision_of_an_export_comes_out_again() {
 
     // One thread says the same.
     let anchor = home.file("roots.pem");
-    let arguments = ["policy", "replay", "--bundle", &bundle, "--trust-anchor", anchor.to_str().unwrap()];
-    let one = run(arguments.into_iter().chain(["--threads", "1", "--output", "json"])).json();
+    let arguments = [
+        "policy",
+        "replay",
+        "--bundle",
+        &bundle,
+        "--trust-anchor",
+        anchor.to_str().unwrap(),
+    ];
+    let one = run(arguments
+        .into_iter()
+        .chain(["--threads", "1", "--output", "json"]))
+    .json();
     assert_eq!(one["counts"], *counts);
     run(arguments.into_iter().chain(["--output", "table"])).success();
 }
@@ -143,15 +160,36 @@ async fn a_certificate_leads_to_its_policies_and_a_policy_to_its_certificates() 
     assert_eq!(list(&["--policy", "baseline", "--limit", "2"]).len(), 2);
 
     let serial = hour[0]["serial"].as_str().unwrap();
-    let page = run(["who-allowed", "--home", place, "--serial", serial, "--output", "json"]).json();
+    let page = run([
+        "who-allowed",
+        "--home",
+        place,
+        "--serial",
+        serial,
+        "--output",
+        "json",
+    ])
+    .json();
     assert_eq!(page["certificate"]["serial"], serial);
     assert_eq!(page["certificate"]["outcome"], "issued");
     assert_eq!(page["asked_by"]["kubernetes"]["service_account"], "web");
     let allowed = &page["allowed_by"][0];
-    assert_eq!((&allowed["policy"], &allowed["verdict"]), (&json!("hour"), &json!("allow")));
+    assert_eq!(
+        (&allowed["policy"], &allowed["verdict"]),
+        (&json!("hour"), &json!("allow"))
+    );
     assert_eq!(allowed["narrowing"]["lifetime_seconds"], 3600);
     assert!(page["gate"]["binary"].as_str().unwrap().starts_with("sha256:"));
-    let table = run(["who-allowed", "--home", place, "--serial", serial, "--output", "table"]).success();
+    let table = run([
+        "who-allowed",
+        "--home",
+        place,
+        "--serial",
+        serial,
+        "--output",
+        "table",
+    ])
+    .success();
     assert!(table.contains("allowed by 1: policy"), "{table}");
 }
 
@@ -159,11 +197,22 @@ async fn a_certificate_leads_to_its_policies_and_a_policy_to_its_certificates() 
 async fn a_part_needs_nothing_but_itself() {
     let home = filled().await;
     let all = export(&home, "all.jsonl", &[]);
-    let rows = run(["log", "list", "--home", home.path().to_str().unwrap(), "--output", "json"]).json_lines();
+    let rows = run([
+        "log",
+        "list",
+        "--home",
+        home.path().to_str().unwrap(),
+        "--output",
+        "json",
+    ])
+    .json_lines();
     // The last three requests, a long time after modules, settings, chain and start were stored.
     let since = rows[rows.len() - 3]["recorded_at"].as_str().unwrap();
     let part = export(&home, "part.jsonl", &["--since", since]);
-    let (all_bytes, part_bytes) = (fs::metadata(&all).unwrap().len(), fs::metadata(&part).unwrap().len());
+    let (all_bytes, part_bytes) = (
+        fs::metadata(&all).unwrap().len(),
+        fs::metadata(&part).unwrap().len(),
+    );
     assert!(part_bytes < all_bytes, "{part_bytes} {all_bytes}");
     let text = fs::read_to_string(&part).unwrap();
     let lines = |kind: &str| {
@@ -259,7 +308,11 @@ async fn a_ledger_that_was_rewritten_whole_is_contradicted() {
         codes.dedup();
         (outcome.code, codes)
     };
-    assert_eq!(forged(&|_| {}), (0, Vec::new()), "the forger's own tools are right");
+    assert_eq!(
+        forged(&|_| {}),
+        (0, Vec::new()),
+        "the forger's own tools are right"
+    );
 
     let evidence = |change: fn(&mut Evidence)| {
         move |fields: &mut Fields| {
@@ -271,7 +324,11 @@ async fn a_ledger_that_was_rewritten_whole_is_contradicted() {
     };
     let fuel = evidence(|evidence| evidence.decision.as_mut().unwrap().policies[0].fuel += 1);
     let (code, codes) = forged(&fuel);
-    assert_eq!((code, codes.contains(&"fuel".to_owned())), (CONTRADICTED, true), "{codes:?}");
+    assert_eq!(
+        (code, codes.contains(&"fuel".to_owned())),
+        (CONTRADICTED, true),
+        "{codes:?}"
+    );
     let narrowing = evidence(|evidence| {
         let policy = &mut evidence.decision.as_mut().unwrap().policies[0];
         policy.narrowing.as_mut().unwrap().lifetime_seconds = Some(7);
@@ -279,17 +336,32 @@ async fn a_ledger_that_was_rewritten_whole_is_contradicted() {
     assert_eq!(forged(&narrowing), (CONTRADICTED, vec!["narrowing".to_owned()]));
     // Another caller than the one who asked: the parts of the record disagree.
     let caller = evidence(|evidence| {
-        evidence.caller.as_mut().unwrap().kubernetes.as_mut().unwrap().service_account = "admin".into();
+        evidence
+            .caller
+            .as_mut()
+            .unwrap()
+            .kubernetes
+            .as_mut()
+            .unwrap()
+            .service_account = "admin".into();
     });
     assert_eq!(forged(&caller), (CONTRADICTED, vec!["disagrees".to_owned()]));
     // A request of somebody else.
     let other = Csr::ztunnel(WEB);
     let (_, der) = der::pem::decode_vec(other.pem.as_bytes()).unwrap();
     let csr = move |fields: &mut Fields| {
-        fields.iter_mut().find(|(tag, _)| *tag == 8).unwrap().1.clone_from(&der);
+        fields
+            .iter_mut()
+            .find(|(tag, _)| *tag == 8)
+            .unwrap()
+            .1
+            .clone_from(&der);
     };
     let (code, codes) = forged(&csr);
-    assert_eq!((code, codes), (CONTRADICTED, vec!["disagrees".to_owned(), "tbs".to_owned()]));
+    assert_eq!(
+        (code, codes),
+        (CONTRADICTED, vec!["disagrees".to_owned(), "tbs".to_owned()])
+    );
     // A policy that was not in force.
     let policies = |fields: &mut Fields| {
         let place = fields.iter_mut().find(|(tag, _)| *tag == 2).unwrap();
@@ -345,9 +417,19 @@ fn rewritten_certificates(text: &str) -> String {
 fn rechained(text: &str, mut change: impl FnMut(&str, &mut Fields)) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
     const KINDS: [&str; 8] = [
-        "start", "decision", "certificate", "denied", "refused", "failed", "unreleased", "blob",
+        "start",
+        "decision",
+        "certificate",
+        "denied",
+        "refused",
+        "failed",
+        "unreleased",
+        "blob",
     ];
-    let mut lines: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let mut lines: Vec<Json> = text
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
     let mut previous: Option<String> = None;
     for line in lines.iter_mut().filter(|line| line["type"] == "entry") {
         let kind = line["kind"].as_str().unwrap().to_owned();

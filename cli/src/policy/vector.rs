@@ -32,7 +32,10 @@ pub(super) fn run(args: &VectorArgs) -> Result<ExitCode, Failure> {
     let input = PolicyInput::from_canonical(&decided.input)
         .or_fail_doing(Class::Input, "the record has no input that can be read")?;
     let verdict = choose(&decided.policies, args.policy.as_deref())?;
-    let description = format!("recorded as entry {}, policy {}", record.entry.sequence, verdict.name);
+    let description = format!(
+        "recorded as entry {}, policy {}",
+        record.entry.sequence, verdict.name
+    );
     let vector = Vector::whole(&description, &input, &expect(verdict)?);
     let text = serde_json::to_string_pretty(&vector).or_fail(Class::Internal)?;
     match &args.out {

@@ -11,6 +11,7 @@
 
 mod audit;
 mod authentication;
+mod authoring;
 mod boundary;
 mod callers;
 mod certificate;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use base64::Engine as _;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sealwright_policy_wasm::{
     EngineSettings, Vector, VectorFormat,
     admission::{Submission, admit},
@@ -59,6 +59,8 @@ fn confine() -> Result<(), Failure> {
         (Resource::Fsize, FILE_BYTES),
     ];
     for (resource, most) in limits {
+        // Nobody may raise what is lower already.
+        let most = getrlimit(resource).maximum.map_or(most, |now| now.min(most));
         let limit = Rlimit {
             current: Some(most),
             maximum: Some(most),

@@ -69,9 +69,9 @@ pub(crate) fn rebuild(library: &Library, case: &Case, csr: &VerifiedCsr, terms: 
         case.recorded_at,
     );
     // What is wrong with the chain is said of the certificate's signature.
-    let chain = match chain.as_ref().map(|chain| &**chain) {
-        Ok(Ok(chain)) => chain,
-        Ok(Err(_)) | Err(_) => return judged.uncompared.push(Uncompared::Tbs),
+    let Ok(Ok(chain)) = chain.as_ref().map(|chain| &**chain) else {
+        judged.uncompared.push(Uncompared::Tbs);
+        return;
     };
     match compare(case, chain, csr, terms) {
         Ok(()) => {}

@@ -76,7 +76,6 @@ impl Crate {
 
 /// One test, because building is what takes the time.
 #[test]
-#[ignore = "the first build compiles the standard library for WebAssembly, which takes minutes"]
 fn from_an_empty_folder_to_an_admitted_policy() {
     let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let one = Crate::new(here.path());

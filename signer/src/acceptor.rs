@@ -9,6 +9,7 @@
 //! A client certificate is optional and, when given, verified at the handshake as Istio does.
 //! That says nothing about later requests: the authenticators check the chain again for each one.
 
+mod gathered;
 mod io;
 mod standing;
 

@@ -20,6 +20,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use tokio_rustls::server::TlsStream;
 use tonic::transport::server::Connected;
 
+use super::gathered::Gathered;
 use super::{Place, Standing};
 use crate::authn::{Peer, PeerTls};
 
@@ -32,10 +33,14 @@ pub struct ConnectedPeer {
     pub standing: Arc<Standing>,
 }
 
+/// A connection that holds its place among the open ones until it is dropped.
+#[derive(Debug)]
+pub struct ServerIo(Gathered<Session>);
+
 pin_project! {
-    /// A TLS session that holds its place among the open connections until it is dropped.
+    /// A TLS session, and the patience with its peer.
     #[derive(Debug)]
-    pub struct ServerIo {
+    struct Session {
         #[pin]
         session: TlsStream<TcpStream>,
         peer: ConnectedPeer,
@@ -76,7 +81,7 @@ impl ServerIo {
                 chain: chain.unwrap_or_default().to_vec(),
             }),
         };
-        Self {
+        Self(Gathered::new(Session {
             session,
             peer: ConnectedPeer {
                 peer: Arc::new(peer),
@@ -85,9 +90,22 @@ impl ServerIo {
             patience,
             written: Written::default(),
             _place: place,
-        }
+        }))
     }
 
+    fn gathered(self: Pin<&mut Self>) -> Pin<&mut Gathered<Session>> {
+        Pin::new(&mut self.get_mut().0)
+    }
+
+    /// The same to write to: nothing is gathered for a peer with whom the patience is over.
+    fn writable(self: Pin<&mut Self>, context: &mut Context<'_>) -> io::Result<Pin<&mut Gathered<Session>>> {
+        let mut gathered = self.gathered();
+        Pin::new(gathered.stream_mut()).writable(context)?;
+        Ok(gathered)
+    }
+}
+
+impl Session {
     /// The session to read from, unless the patience with its peer is over. A connection is always
     /// being read from, so it is woken here.
     fn readable(
@@ -156,14 +174,17 @@ impl Patience {
             self.phase = Phase::Known(Progress::of(standing, written));
             self.timer.as_mut().reset(Instant::now() + self.answers);
         }
+        let mut ended = false;
         while !matches!(self.phase, Phase::Over(_)) && self.timer.as_mut().poll(context).is_ready() {
             let now = Progress::of(standing, written);
             self.phase = match self.phase {
                 Phase::Stranger => {
+                    ended = true;
                     self.strangers.inc();
                     Phase::Over("nobody was authenticated on this connection in time")
                 }
                 Phase::Known(before) if before.waits && before == now => {
+                    ended = true;
                     self.stalls.inc();
                     Phase::Over("the peer takes none of its answers")
                 }
@@ -172,6 +193,10 @@ impl Patience {
                     Phase::Known(now)
                 }
             };
+        }
+        if ended {
+            // Whoever of this task waits to write has no other to be woken by.
+            context.waker().wake_by_ref();
         }
         self.check()
     }
@@ -199,7 +224,7 @@ impl Connected for ServerIo {
     type ConnectInfo = ConnectedPeer;
 
     fn connect_info(&self) -> ConnectedPeer {
-        self.peer.clone()
+        self.0.stream().peer.clone()
     }
 }
 
@@ -209,11 +234,47 @@ impl AsyncRead for ServerIo {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.readable(context)?.poll_read(context, buffer)
+        self.gathered().poll_read(context, buffer)
     }
 }
 
 impl AsyncWrite for ServerIo {
+    fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.writable(context)?.poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.writable(context)?.poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.gathered().poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.writable(context)?.poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+}
+
+impl AsyncRead for Session {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.readable(context)?.poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Session {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let (session, written) = self.writable(context)?;
         written.note(session.poll_write(context, bytes))
@@ -228,18 +289,5 @@ impl AsyncWrite for ServerIo {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.writable(context)?.0.poll_shutdown(context)
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let (session, written) = self.writable(context)?;
-        written.note(session.poll_write_vectored(context, slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.session.is_write_vectored()
     }
 }

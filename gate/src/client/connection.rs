@@ -13,6 +13,7 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::codec::FramedRead;
 use tokio_util::sync::CancellationToken;
@@ -224,6 +225,13 @@ async fn write(
         };
         if taken == 0 {
             break;
+        }
+        // Answers of policies come in crowds: who is ready too goes along, in one write.
+        yield_now().await;
+        while batch.len() < WRITE_BATCH
+            && let Ok(request) = requests.try_recv()
+        {
+            batch.push(request);
         }
         for mut request in batch.drain(..) {
             if let Some(body) = request.body.as_mut() {

@@ -145,8 +145,12 @@ pub const RESERVED_ATTRIBUTES: [&str; 3] = [FIRST_AUTHENTICATED_AT, "impersonato
 /// The input with the name of its schema beside it.
 #[derive(Serialize)]
 struct Tagged<'a> {
-    #[serde(flatten)]
-    input: &'a PolicyInput,
+    caller: &'a CallerFacts,
+    ceiling: &'a CeilingFacts,
+    csr: &'a CsrFacts,
+    decided_at: i64,
+    issuer: &'a IssuerFacts,
+    request: &'a RequestFacts,
     schema: &'static str,
 }
 
@@ -164,6 +168,31 @@ struct Whole<'a> {
     schema: std::borrow::Cow<'a, str>,
 }
 
+impl<'a> Tagged<'a> {
+    fn of(input: &'a PolicyInput) -> Self {
+        let PolicyInput {
+            caller,
+            ceiling,
+            csr,
+            decided_at,
+            issuer,
+            request,
+        } = input;
+        Self {
+            caller,
+            ceiling,
+            csr,
+            decided_at: *decided_at,
+            issuer,
+            request,
+            schema: PolicyInput::SCHEMA,
+        }
+    }
+}
+
+/// Room for the canonical JSON of most requests, in bytes.
+const USUAL_JSON_BYTES: usize = 2 << 10;
+
 impl PolicyInput {
     /// The schema that the canonical JSON names under `schema`.
     pub const SCHEMA: &'static str = "sealwright.policy-input/2";
@@ -175,12 +204,12 @@ impl PolicyInput {
     /// [`PolicyInput::check`] accepts.
     #[must_use]
     pub fn canonical(&self) -> Vec<u8> {
-        // It fails only for keys that are no strings.
-        serde_json::to_vec(&Tagged {
-            input: self,
-            schema: Self::SCHEMA,
-        })
-        .unwrap_or_default()
+        let mut json = Vec::with_capacity(USUAL_JSON_BYTES);
+        match serde_json::to_writer(&mut json, &Tagged::of(self)) {
+            Ok(()) => json,
+            // It fails only for keys that are no strings.
+            Err(_) => Vec::new(),
+        }
     }
 
     /// Reads canonical JSON back, as for a replay.

@@ -84,7 +84,7 @@ proptest! {
         input.csr.common_name = None;
         input.request.lifetime_seconds = number;
         input.decided_at = -i64::try_from(number).unwrap();
-        let canonical = settings::canonical(&Tagged { input: &input, schema: PolicyInput::SCHEMA });
+        let canonical = settings::canonical(&Tagged::of(&input));
         prop_assert_eq!(String::from_utf8(input.canonical()).unwrap(), canonical);
     }
 }

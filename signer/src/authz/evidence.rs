@@ -148,15 +148,47 @@ pub(super) fn denial(denial: &sealwright_policy_wasm::Denial) -> pb::Denial {
 
 /// What the host did for the policy, as canonical JSON; empty when it did nothing.
 fn host_answers(evaluation: &Evaluation) -> String {
+    // In the order of their names, as their own fields are: plain JSON of it is canonical.
     #[derive(Serialize)]
     struct HostAnswers<'a> {
-        log: &'a [sealwright_policy_wasm::LogLine],
         limits: sealwright_policy_wasm::Limits,
+        log: &'a [sealwright_policy_wasm::LogLine],
     }
     let answers = HostAnswers {
-        log: &evaluation.log,
         limits: evaluation.limits,
+        log: &evaluation.log,
     };
-    // Strings and small integers always have a JSON form.
-    serde_json_canonicalizer::to_string(&answers).unwrap_or_default()
+    // Strings and small integers always have a JSON form, and one only.
+    serde_json::to_string(&answers).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use sealwright_identity::Digest;
+    use sealwright_policy_wasm::{Limits, LogLevel, LogLine, Verdict};
+
+    use super::*;
+
+    #[test]
+    fn what_the_host_answered_is_canonical_as_it_is_written() {
+        let line = |message: &str| LogLine {
+            level: LogLevel::Info,
+            message: message.to_owned(),
+        };
+        let evaluation = Evaluation {
+            name: "p".to_owned(),
+            module: Digest::of(b"m"),
+            settings: Digest::of(b"s"),
+            limits: Limits::default(),
+            verdict: Verdict::Allow,
+            fuel: 1,
+            narrowing: None,
+            denial: None,
+            aborted: None,
+            log: vec![line("\"é\u{fb33}\u{1f600}\\/"), line("")],
+        };
+        let written = host_answers(&evaluation);
+        let read: serde_json::Value = serde_json::from_str(&written).unwrap();
+        assert_eq!(serde_json_canonicalizer::to_string(&read).unwrap(), written);
+    }
 }

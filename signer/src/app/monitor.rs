@@ -1,5 +1,5 @@
-//! Whether signing works: a look at the gate every two seconds, more often while it does not, and at
-//! once when it comes or goes.
+//! Whether signing works: a look at the gate every two seconds, more often while it does not, most often
+//! when it has just stopped or just begun to be there, and at once when it comes or goes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,6 +21,9 @@ use crate::catalog::SharedCatalog;
 /// The least time between two looks at a gate that works, and at one that does not.
 const LOOK: Duration = Duration::from_secs(2);
 const LOOK_WHILE_AWAY: Duration = Duration::from_millis(250);
+/// The same for one that may be opening its token in this moment, and for how long it may.
+const LOOK_AT_FIRST: Duration = Duration::from_millis(10);
+const AT_FIRST: Duration = Duration::from_secs(2);
 const ANSWER: Duration = Duration::from_secs(2);
 /// An issuer with less than this part of its life left is warned about.
 const WARN_DIVISOR: u32 = 5;
@@ -72,15 +75,25 @@ impl Monitor {
     /// Runs until the task is dropped.
     pub(super) async fn run(mut self) {
         let mut connection = self.gate.state();
+        let mut away = Instant::now();
         loop {
             if let ConnectionState::Connected { generation } = *connection.borrow_and_update() {
                 let counted = self.connections.get();
                 self.connections.inc_by(generation.saturating_sub(counted));
             }
-            let pause = if self.look().await { LOOK } else { LOOK_WHILE_AWAY };
+            let works = self.look().await;
+            let now = Instant::now();
+            let pause = match works {
+                true => LOOK,
+                false if now.duration_since(away) < AT_FIRST => LOOK_AT_FIRST,
+                false => LOOK_WHILE_AWAY,
+            };
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
-                Ok(()) = connection.changed() => {}
+                Ok(()) = connection.changed() => away = Instant::now(),
+            }
+            if works {
+                away = now;
             }
         }
     }

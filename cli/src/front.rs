@@ -29,7 +29,7 @@ use tracing::{error, info, warn};
 use crate::{
     args::FrontArgs,
     failure::{Class, Failure, OrFail},
-    launch,
+    launch, memory,
     settings::{self, Loaded, Settings},
 };
 
@@ -68,6 +68,7 @@ pub(crate) fn run_alone(loaded: &Loaded, socket: &Path) -> Result<ExitCode, Fail
         let app = App::build(signer_config(&loaded.settings), dial(socket.to_owned()), plumbing)
             .await
             .or_fail(Class::Usage)?;
+        memory::give_back();
         let reloader = app.reloader();
         let stop = async move { heed(&mut signals, &reloader).await };
         app.run(stop).await.or_fail(Class::Internal)
@@ -131,6 +132,7 @@ async fn supervised(settings: &Settings, link: Link) -> Result<(), Failure> {
         // The gate refused the configuration: nothing was bound, and nothing is.
         () = told_to_stop(&mut signals) => return Ok(()),
     };
+    memory::give_back();
     let (bound, reloader) = (app.bound(), app.reloader());
     link.tell(&FromFront::Bound(Bound {
         grpc: bound.grpc,
@@ -162,6 +164,7 @@ async fn heed(signals: &mut Signals, reloader: &Reloader) {
             Ok(()) => info!("reloaded"),
             Err(error) => warn!(error = %Chain(&error), "nothing was reloaded, the old stays"),
         }
+        memory::give_back();
     }
 }
 

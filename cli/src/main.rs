@@ -15,6 +15,7 @@ mod gate;
 mod issue;
 mod launch;
 mod log;
+mod memory;
 mod output;
 mod policy;
 mod progress;

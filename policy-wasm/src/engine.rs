@@ -167,6 +167,12 @@ impl Engine {
         &self.shared.wasmtime
     }
 
+    /// A second one of the same settings, to compile with and then to drop: a compiler keeps what it
+    /// needed for its largest function, for each thread, as long as its engine lives.
+    pub(crate) fn for_compiling(&self) -> Result<wasmtime::Engine, EngineError> {
+        wasmtime::Engine::new(&configure(&self.shared.settings)?).map_err(EngineError::Wasm)
+    }
+
     /// Components that are in use, so that none is compiled twice.
     pub(crate) fn compiled(&self) -> &CompiledCache {
         &self.shared.compiled

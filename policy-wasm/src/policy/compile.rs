@@ -8,6 +8,7 @@ use std::{
     sync::{Arc, Mutex, PoisonError, Weak, atomic::Ordering},
 };
 
+use rayon::{ThreadBuilder, ThreadPoolBuilder};
 use sealwright_identity::Digest;
 use wasmtime::component::{Component, HasSelf, Linker};
 
@@ -156,7 +157,8 @@ fn kept(engine: &Engine, digest: Digest) -> Option<Component> {
 }
 
 fn compile(engine: &Engine, digest: Digest, bytes: &[u8]) -> Result<Component, LoadError> {
-    let component = Component::from_binary(engine.wasmtime(), bytes).map_err(LoadError::Compile)?;
+    let code = on_threads_that_end(|| machine_code(engine, bytes))??;
+    let component = put_together(engine, &code).map_err(LoadError::Compile)?;
     engine.origins().compiled.fetch_add(1, Ordering::Relaxed);
     if let Some(Err(error)) = engine
         .precompiled()
@@ -165,4 +167,30 @@ fn compile(engine: &Engine, digest: Digest, bytes: &[u8]) -> Result<Component, L
         tracing::warn!(module = %digest, error = %told(&error), "code could not be kept for the next start");
     }
     Ok(component)
+}
+
+/// Works on all processors. The threads end with the work, and so gives the allocator back what they
+/// kept for more of it.
+fn on_threads_that_end<T: Send>(work: impl FnOnce() -> T + Send) -> Result<T, LoadError> {
+    ThreadPoolBuilder::new()
+        .thread_name(|number| format!("compile-{number}"))
+        .build_scoped(ThreadBuilder::run, |pool| pool.install(work))
+        .map_err(LoadError::Threads)
+}
+
+/// By a compiler that is dropped: it would keep tens of megabytes for ever.
+fn machine_code(engine: &Engine, bytes: &[u8]) -> Result<Vec<u8>, LoadError> {
+    let compiler = engine.for_compiling().map_err(LoadError::Compiler)?;
+    compiler.precompile_component(bytes).map_err(LoadError::Compile)
+}
+
+/// A component from what [`machine_code`] gave.
+#[expect(
+    unsafe_code,
+    reason = "machine code is trusted blindly: this was made a moment ago, in this process, from bytes \
+              that were validated, and was never outside of it"
+)]
+fn put_together(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: `code` is what an engine of the same settings made of a component, unchanged.
+    unsafe { Component::deserialize(engine.wasmtime(), code) }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::SettingsError;
+use crate::{EngineError, SettingsError};
 
 /// A problem that the policy has with its settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,6 +45,12 @@ pub enum LoadError {
     /// The component is invalid, or uses WebAssembly that is switched off.
     #[error("the component does not compile")]
     Compile(#[source] wasmtime::Error),
+    /// There is no compiler.
+    #[error("the compiler did not start")]
+    Compiler(#[source] EngineError),
+    /// The system refused the threads to compile on.
+    #[error("there are no threads to compile the component on")]
+    Threads(#[source] rayon::ThreadPoolBuildError),
     /// The component wants to reach out.
     #[error("the component imports {}; a policy may import nothing but its log", .0.join(", "))]
     ForeignImports(Vec<String>),

@@ -43,8 +43,8 @@ async fn lists_each_request_once_oldest_first() {
         "recorded_at": "2026-09-21T14:14:20Z",
         "policies": [{
             "name": "baseline",
-            "module": sealwright_identity::Digest::of(b"module").to_string(),
-            "settings": sealwright_identity::Digest::of(b"{}").to_string(),
+            "module": Digest::of(b"module").to_string(),
+            "settings": Digest::of(b"{}").to_string(),
             "verdict": "allow",
             "fuel": 10_001,
         }],
@@ -68,7 +68,7 @@ async fn a_released_certificate_leads_to_the_first_of_its_chain() {
     assert_eq!(found.first_authenticated_at(), appended.recorded_at);
     assert_eq!(
         found.fingerprint,
-        sealwright_identity::Digest::of(&whole.certificate)
+        Digest::of(&whole.certificate)
     );
     home.tick();
     let second = DecisionEntry {

@@ -25,6 +25,10 @@ const CHECKPOINT_PAGES: u32 = 8 * 1024 * 1024 / PAGE_BYTES;
 /// What a write-ahead log is cut down to after a reader held it open.
 const JOURNAL_BYTES: u32 = 64 * 1024 * 1024;
 
+/// What SQLite puts aside for a large statement stays in memory: a gate that is confined can write
+/// nowhere but beneath its home, and a statement that finds no place for a temporary file fails.
+const TEMPORARY: (&str, &str) = ("temp_store", "MEMORY");
+
 /// The steps, in order.
 const STEPS: &[&str] = &[
     include_str!("schema/0001_ledger.sql"),
@@ -47,6 +51,7 @@ pub(crate) fn writer_options(path: &Path) -> SqliteConnectOptions {
         .pragma("wal_autocheckpoint", CHECKPOINT_PAGES.to_string())
         .pragma("journal_size_limit", JOURNAL_BYTES.to_string())
         .pragma("trusted_schema", "OFF")
+        .pragma(TEMPORARY.0, TEMPORARY.1)
         .busy_timeout(Duration::from_secs(1))
         .statement_cache_capacity(128)
         .thread_name(|_| "ledger-writer".to_owned())
@@ -62,6 +67,7 @@ pub(crate) fn reader_options(path: &Path, immutable: bool) -> SqliteConnectOptio
         .immutable(immutable)
         .pragma("query_only", "ON")
         .pragma("trusted_schema", "OFF")
+        .pragma(TEMPORARY.0, TEMPORARY.1)
         .busy_timeout(Duration::from_secs(2))
         .thread_name(|_| "ledger-reader".to_owned())
         .disable_statement_logging()
@@ -217,6 +223,21 @@ async fn create_instance(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn nothing_temporary_becomes_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ledger.db");
+        std::fs::write(&path, b"").unwrap();
+        for options in [writer_options(&path), reader_options(&path, false)] {
+            let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+            let kept: i64 = sqlx::query_scalar("PRAGMA temp_store")
+                .fetch_one(&mut connection)
+                .await
+                .unwrap();
+            assert_eq!(kept, 2, "2 is MEMORY");
+        }
+    }
 
     #[tokio::test]
     async fn an_earlier_schema_is_brought_up() {

@@ -66,10 +66,7 @@ async fn a_released_certificate_leads_to_the_first_of_its_chain() {
     let found = reader.released(&serial(1)).await.unwrap().unwrap();
     assert_eq!(found.decision, first);
     assert_eq!(found.first_authenticated_at(), appended.recorded_at);
-    assert_eq!(
-        found.fingerprint,
-        Digest::of(&whole.certificate)
-    );
+    assert_eq!(found.fingerprint, Digest::of(&whole.certificate));
     home.tick();
     let second = DecisionEntry {
         renewal: Some(Renewal {

@@ -31,7 +31,7 @@ pub(super) fn write(folder: &str, files: &BTreeMap<String, Vec<u8>>) -> Result<V
     Ok(archive)
 }
 
-/// The files of an archive that [`write`] made, without their folder. Whoever needs to know that it is
+/// The files of an archive that [`write()`] made, without their folder. Whoever needs to know that it is
 /// exactly that writes it again and compares.
 ///
 /// # Errors

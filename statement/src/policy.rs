@@ -3,7 +3,7 @@
 //! A [`Revision`] is code with settings, scope and limits. A [`Set`] says which revisions decide, which only watch,
 //! and in which order; it is what a quorum of the [`Roster`] signs. A [`Revocation`] takes a revision away for ever.
 //!
-//! [`enforcing`] is the ordered list of what must allow a certificate, [`judge`] whether a set may become the
+//! [`enforcing()`] is the ordered list of what must allow a certificate, [`judge`] whether a set may become the
 //! one in force. Both are pure: the gate decides with them, the front runs what they name, the auditor repeats them.
 
 mod enforcing;

@@ -127,7 +127,7 @@ fn start_gate(start: &GateStart, source: StreamSource) -> Result<ExitCode, Failu
         confinement: confinement.clone(),
     };
     match main_loop(config, source) {
-        Ok(()) => Ok(ExitCode::SUCCESS),
+        Ok(()) => process::end_well(),
         // The gate has said it in the log.
         Err(error @ (GateError::Keys(_) | GateError::KeysHung)) if confinement.is_some() => {
             let class = class(&error);

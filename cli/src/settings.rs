@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use sealwright_gate::config::{GateConfig, GateFile, IssuerConfig, PolicyConfig};
+use sealwright_gate::config::{GateConfig, GateFile, IssuerConfig, PolicyConfig, PolicySetsConfig};
 use sealwright_identity::TrustDomain;
 use sealwright_runtime::{config, http::HttpConfig, telemetry::LogConfig};
 use sealwright_signer::{
@@ -35,6 +35,8 @@ pub(crate) struct Settings {
     pub(crate) issuers: Vec<IssuerConfig>,
     #[serde(default)]
     pub(crate) policies: Vec<PolicyConfig>,
+    #[serde(default)]
+    pub(crate) policy_sets: PolicySetsConfig,
     #[serde(default)]
     pub(crate) policy_host: PolicyHostConfig,
     pub(crate) gate: GateConfig,
@@ -72,6 +74,7 @@ impl Settings {
         gate.resolve(base);
         self.issuers = gate.issuers;
         self.policies = gate.policies;
+        self.policy_sets = gate.policy_sets;
         self.gate = gate.gate;
         config::resolve(base, &mut self.server.state);
         for authenticator in &mut self.authenticators {
@@ -107,6 +110,7 @@ impl Settings {
             default_issuer: self.default_issuer.clone(),
             issuers: self.issuers.clone(),
             policies: self.policies.clone(),
+            policy_sets: self.policy_sets.clone(),
             gate: self.gate.clone(),
         }
     }

@@ -129,7 +129,7 @@ fn usable(loaded: &Loaded) {
 fn first() -> Vec<(&'static str, Vec<u8>)> {
     let whole = include_str!("../../docs/samples/sealwright.toml");
     let short = "trust_domain = \"a\"\ndefault_issuer = \"i\"\n[[issuers]]\nname = \"i\"\nkey = \"pkcs11:object=k\"\n\
-                 chain = \"c\"\nroots = \"r\"\n[gate]\nhome = \"g\"\n[gate.token]\nmodule = \"m\"\nlabel = \"t\"\npin_fd = 3\n";
+                 chain = \"c\"\nroots = \"r\"\nrehearsal = true\n[gate]\nhome = \"g\"\n[gate.token]\nmodule = \"m\"\nlabel = \"t\"\npin_fd = 3\n";
     let review = "[[authenticators]]\nname = \"k\"\nkind = \"token-review\"\naudiences = [\"istio-ca\"]\n\
                   clusters = [{ id = \"Kubernetes\", kubeconfig = \"k\" }]\n";
     let table = |value: &str| {

@@ -185,6 +185,7 @@ fn issuers(folder: &std::path::Path) -> Issuers {
         chain: file("chain.pem", certificate(&tbs)),
         roots: file("roots.pem", certificate(&root_tbs)),
         authenticators: vec![AUTHENTICATOR.to_owned()],
+        rehearsal: true,
         policies: policies.iter().map(|policy| policy.name.clone()).collect(),
         ceiling: CeilingConfig {
             default_lifetime: HumanDuration::from_secs(3600),

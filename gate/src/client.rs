@@ -19,8 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealwright_proto::gate::{
-    DenialRecorded, Evidence, IssueRequest, Issued, Origin, OriginRequest, QueryRequest, QueryResponse,
-    RecordDenial, ServingRequest, Status, StatusRequest, request, response,
+    DenialRecorded, Evidence, IssueRequest, Issued, Origin, OriginRequest, PolicyFetch, PolicyFetched,
+    PolicyState, PolicyStateRequest, PolicyStatement, PolicyTaken, PolicyUpload, PolicyUploaded,
+    QueryRequest, QueryResponse, RecordDenial, ServingRequest, Status, StatusRequest, request, response,
 };
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::Instant;
@@ -180,6 +181,54 @@ impl GateClient {
         }
     }
 
+    /// Uploads a piece of something that a policy consists of.
+    pub async fn policy_upload(
+        &self,
+        upload: PolicyUpload,
+        deadline: Instant,
+    ) -> Result<PolicyUploaded, ClientError> {
+        match self.call(request::Body::PolicyUpload(upload), deadline).await? {
+            response::Body::PolicyUpload(uploaded) => Ok(uploaded),
+            other => Err(unexpected("policy upload", &other)),
+        }
+    }
+
+    /// Has a policy statement kept, enacted or dropped.
+    pub async fn policy_statement(
+        &self,
+        statement: PolicyStatement,
+        deadline: Instant,
+    ) -> Result<PolicyTaken, ClientError> {
+        match self
+            .call(request::Body::PolicyStatement(statement), deadline)
+            .await?
+        {
+            response::Body::PolicyStatement(taken) => Ok(taken),
+            other => Err(unexpected("policy statement", &other)),
+        }
+    }
+
+    /// What decides, and what waits.
+    pub async fn policy_state(&self, deadline: Instant) -> Result<PolicyState, ClientError> {
+        let body = request::Body::PolicyState(PolicyStateRequest {});
+        match self.call(body, deadline).await? {
+            response::Body::PolicyState(state) => Ok(state),
+            other => Err(unexpected("policy state", &other)),
+        }
+    }
+
+    /// Reads a piece of a statement or blob.
+    pub async fn policy_fetch(
+        &self,
+        fetch: PolicyFetch,
+        deadline: Instant,
+    ) -> Result<PolicyFetched, ClientError> {
+        match self.call(request::Body::PolicyFetch(fetch), deadline).await? {
+            response::Body::PolicyFetch(fetched) => Ok(fetched),
+            other => Err(unexpected("policy fetch", &other)),
+        }
+    }
+
     /// Reads entries of the ledger.
     pub async fn query(&self, query: QueryRequest, deadline: Instant) -> Result<QueryResponse, ClientError> {
         match self.call(request::Body::Query(query), deadline).await? {
@@ -275,6 +324,10 @@ fn unexpected(wanted: &'static str, body: &response::Body) -> ClientError {
         response::Body::Query(_) => "query",
         response::Body::Refusal(_) => "refusal",
         response::Body::Origin(_) => "origin",
+        response::Body::PolicyUpload(_) => "policy upload",
+        response::Body::PolicyStatement(_) => "policy statement",
+        response::Body::PolicyState(_) => "policy state",
+        response::Body::PolicyFetch(_) => "policy fetch",
     };
     ClientError::Protocol { wanted, got }
 }

@@ -37,6 +37,7 @@ mod listener;
 mod metrics;
 mod origin;
 mod pins;
+mod policies;
 mod profiles;
 mod query;
 mod recorded;
@@ -61,6 +62,7 @@ pub use self::home::{Home, HomeError, ledger_path};
 pub use self::keys::{KeysError, KeysFailure};
 pub use self::lifecycle::run;
 pub use self::listener::ListenError;
+pub use self::policies::{NothingInForce, PoliciesError};
 #[doc(hidden)]
 pub use self::rehearsal::Rehearsal;
 pub use self::start::StartError;

@@ -85,6 +85,7 @@ async fn through_the_writer(path: &Path) -> Result<(), Failure> {
         kind: CertificateKind::Workload,
         denial: None,
         renewal: None,
+        set: None,
     };
     let appended = ledger.append(&decision).await?;
     let certificate = sequence(&[&tbs[..], &sequence(&[6, 1, 1])?, &[3, 2, 0, 1]].concat())?;

@@ -5,9 +5,14 @@
 
 use sealwright_identity::{Digest, SerialNumber, Timestamp};
 
+mod policy;
+
 use crate::{
     codec::{CodecError, FieldWriter, array, read_body, read_nested, text},
-    entry::{BlobKind, CertificateKind, DecisionEntry, Denial, EntryKind, PolicyRef, Renewal, StartEntry},
+    entry::{
+        BlobKind, CertificateKind, DecisionEntry, Denial, EntryKind, PolicyEntry, PolicyRef, Renewal, SetRef,
+        StartEntry,
+    },
 };
 
 /// A decoded body.
@@ -28,6 +33,8 @@ pub enum Body {
     Unreleased,
     /// A blob that was stored.
     Blob(BlobRef),
+    /// What decides was changed.
+    Policy(PolicyEntry),
 }
 
 /// What a certificate has besides the to-be-signed bytes.
@@ -123,6 +130,8 @@ mod tag {
     pub(super) const EVIDENCE: u8 = 10;
     pub(super) const PREVIOUS: u8 = 11;
     pub(super) const FIRST_AUTHENTICATED: u8 = 12;
+    pub(super) const SET: u8 = 13;
+    pub(super) const APPROVALS: u8 = 14;
     pub(super) const FINGERPRINT: u8 = 20;
     pub(super) const TAIL: u8 = 21;
     pub(super) const REASON: u8 = 22;
@@ -161,6 +170,10 @@ pub(crate) fn encode_decision(entry: &DecisionEntry, serial_in_row: bool) -> Opt
         let first = renewal.first_authenticated_at.micros();
         fields.put(tag::FIRST_AUTHENTICATED, &first.to_be_bytes());
     }
+    if let Some(set) = &entry.set {
+        fields.put(tag::SET, &set.number.to_be_bytes());
+        fields.put(tag::APPROVALS, &set.approvals.to_be_bytes());
+    }
     fields.finish()
 }
 
@@ -196,6 +209,8 @@ pub(crate) fn encode_blob(blob: &BlobRef) -> Option<Vec<u8>> {
     fields.finish()
 }
 
+pub(crate) use policy::encode as encode_policy_entry;
+
 /// Reads a body of a given kind; `serial` is the row's.
 pub(crate) fn decode(kind: EntryKind, serial: Option<&[u8]>, body: &[u8]) -> Result<Body, CodecError> {
     match kind {
@@ -210,6 +225,7 @@ pub(crate) fn decode(kind: EntryKind, serial: Option<&[u8]>, body: &[u8]) -> Res
             Some((tag, _)) => Err(CodecError::Unknown(tag)),
         },
         EntryKind::Blob => decode_blob(body),
+        EntryKind::Policy => policy::decode(body).map(Body::Policy),
     }
 }
 
@@ -226,8 +242,10 @@ fn decode_decision(serial: Option<&[u8]>, body: &[u8]) -> Result<DecisionEntry, 
         kind: CertificateKind::Workload,
         denial: None,
         renewal: None,
+        set: None,
     };
     let (mut previous, mut first) = (None, None);
+    let (mut set, mut approvals) = (None, None);
     let mut fields = read_body(body)?.with_lists(&[tag::IDENTITY, tag::POLICY]);
     while let Some((tag, value)) = fields.next()? {
         match tag {
@@ -246,6 +264,8 @@ fn decode_decision(serial: Option<&[u8]>, body: &[u8]) -> Result<DecisionEntry, 
             tag::FIRST_AUTHENTICATED => {
                 first = Some(Timestamp::from_micros(i64::from_be_bytes(array(tag, value)?)));
             }
+            tag::SET => set = Some(u64::from_be_bytes(array(tag, value)?)),
+            tag::APPROVALS => approvals = Some(u32::from_be_bytes(array(tag, value)?)),
             _ => return Err(CodecError::Unknown(tag)),
         }
     }
@@ -257,6 +277,12 @@ fn decode_decision(serial: Option<&[u8]>, body: &[u8]) -> Result<DecisionEntry, 
         (None, None) => None,
         (Some(_), None) => return Err(CodecError::Missing(tag::FIRST_AUTHENTICATED)),
         (None, Some(_)) => return Err(CodecError::Missing(tag::PREVIOUS)),
+    };
+    entry.set = match (set, approvals) {
+        (Some(number), Some(approvals)) => Some(SetRef { number, approvals }),
+        (None, None) => None,
+        (Some(_), None) => return Err(CodecError::Missing(tag::APPROVALS)),
+        (None, Some(_)) => return Err(CodecError::Missing(tag::SET)),
     };
     Ok(entry)
 }
@@ -415,6 +441,10 @@ mod tests {
             renewal: Some(Renewal {
                 previous: "0b".parse().unwrap(),
                 first_authenticated_at: Timestamp::from_micros(1_795_341_600_000_001),
+            }),
+            set: Some(SetRef {
+                number: 7,
+                approvals: 2,
             }),
         }
     }

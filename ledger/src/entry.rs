@@ -27,11 +27,13 @@ pub enum EntryKind {
     Unreleased,
     /// A blob was stored: the entry vouches for its digest.
     Blob,
+    /// What decides was changed: a policy set took effect, a revision was revoked.
+    Policy,
 }
 
 impl EntryKind {
     /// Every kind, in the order of the codes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Start,
         Self::Decision,
         Self::Certificate,
@@ -40,6 +42,7 @@ impl EntryKind {
         Self::Failed,
         Self::Unreleased,
         Self::Blob,
+        Self::Policy,
     ];
 
     /// The number that stands for the kind in the database and under the hash.
@@ -54,6 +57,7 @@ impl EntryKind {
             Self::Failed => 6,
             Self::Unreleased => 7,
             Self::Blob => 8,
+            Self::Policy => 9,
         }
     }
 
@@ -169,6 +173,79 @@ pub struct DecisionEntry {
     pub denial: Option<Denial>,
     /// The certificate that the caller presented, when this ledger has it.
     pub renewal: Option<Renewal>,
+    /// The policy set that it was decided under; `None` where no policy decides, and in records of earlier versions.
+    pub set: Option<SetRef>,
+}
+
+/// The policy set that a request was decided under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetRef {
+    /// Its number.
+    pub number: u64,
+    /// How many people agreed to it: 0 in a rehearsal only.
+    pub approvals: u32,
+}
+
+/// What decides was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyEntry {
+    /// How.
+    pub event: PolicyEvent,
+    /// The number of the set in force from then on; 0 while there is none.
+    pub number: u64,
+    /// Digest of the statement that says so.
+    pub statement: Digest,
+    /// The gate's time when it judged the statement.
+    pub judged_at: Timestamp,
+    /// How many people agreed.
+    pub approvals: u32,
+    /// Made from the configuration of a rehearsal, by nobody.
+    pub seeded: bool,
+    /// The statement itself and those that it brings in (revisions, a roster), by digest, each with the digest of the
+    /// blob that has its armoured file.
+    pub brings: Vec<StatementRef>,
+}
+
+/// How what decides was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PolicyEvent {
+    /// The first roster: of the configuration, or a rehearsal's, where nobody has to agree.
+    Roster,
+    /// A policy set took effect.
+    Set,
+    /// A revision was revoked.
+    Revocation,
+}
+
+impl PolicyEvent {
+    /// Every event, in the order of the codes.
+    pub const ALL: [Self; 3] = [Self::Roster, Self::Set, Self::Revocation];
+
+    /// The number that stands for the event in a body.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Roster => 1,
+            Self::Set => 2,
+            Self::Revocation => 3,
+        }
+    }
+
+    /// The event with a given code.
+    #[must_use]
+    pub fn from_code(code: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|event| event.code() == code)
+    }
+}
+
+/// Where a statement lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatementRef {
+    /// The statement's own digest.
+    pub statement: Digest,
+    /// The digest of the blob with its armoured file.
+    pub blob: Digest,
 }
 
 /// Which certificate of this ledger a request was authenticated with.
@@ -272,18 +349,27 @@ pub enum BlobKind {
     EngineProfile,
     /// A certificate chain.
     Chain,
-    /// Anything else (statements, rosters, reports).
+    /// Anything else.
     Other,
+    /// A signed statement, an armoured file.
+    Statement,
+    /// The source archive of a policy.
+    Source,
+    /// An admission report.
+    Report,
 }
 
 impl BlobKind {
     /// Every kind, in the order of the codes.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::Module,
         Self::Settings,
         Self::EngineProfile,
         Self::Chain,
         Self::Other,
+        Self::Statement,
+        Self::Source,
+        Self::Report,
     ];
 
     /// The number that stands for the kind in the database.
@@ -295,6 +381,9 @@ impl BlobKind {
             Self::EngineProfile => 3,
             Self::Chain => 4,
             Self::Other => 5,
+            Self::Statement => 6,
+            Self::Source => 7,
+            Self::Report => 8,
         }
     }
 

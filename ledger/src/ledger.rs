@@ -17,7 +17,9 @@ use crate::{
     body::{self, BlobRef, SignedPart},
     chain::{Instance, identity_tags},
     config::LedgerConfig,
-    entry::{Appended, BlobKind, CertificateEntry, DecisionEntry, EntryKind, FailedEntry, StartEntry},
+    entry::{
+        Appended, BlobKind, CertificateEntry, DecisionEntry, EntryKind, FailedEntry, PolicyEntry, StartEntry,
+    },
     error::Error,
     reader::{LedgerReader, ReadError},
     shorten,
@@ -95,6 +97,15 @@ impl Ledger {
     /// As for [`Self::append`].
     pub async fn start(&self, entry: &StartEntry) -> Result<Appended, Error> {
         self.append_body(EntryKind::Start, None, body::encode_start(entry))
+            .await
+    }
+
+    /// Records how what decides was changed. On disk when it returns.
+    ///
+    /// # Errors
+    /// As for [`Self::append`]; no rate limit applies.
+    pub async fn policy(&self, entry: &PolicyEntry) -> Result<Appended, Error> {
+        self.append_body(EntryKind::Policy, None, body::encode_policy_entry(entry))
             .await
     }
 
@@ -320,11 +331,11 @@ impl Ledger {
 
     async fn append_draft(&self, draft: Draft) -> Result<Appended, Error> {
         let (reply, answer) = oneshot::channel();
-        let settles = draft.kind.settles();
+        let waits = draft.kind.settles() || draft.kind == EntryKind::Policy;
         let command = Command::Append { draft, reply };
-        if settles {
+        if waits {
             // What was signed must not be turned away at the last step. There are no more of these than open
-            // decisions, so the wait for a place is short.
+            // decisions, so the wait for a place is short. Nor must full load keep a policy in force.
             let sent = self.shared.commands.send(command).await;
             sent.map_err(|_| Error::Stopped)?;
         } else {

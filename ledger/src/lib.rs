@@ -16,7 +16,7 @@
 //!
 //! One SQLite database (write-ahead log, full sync), one writer ([`Ledger`]) with an exclusive lock, any number of readers
 //! ([`LedgerReader`]). Tables: `instance` (a random id; the chain begins with its hash), `entries`, `blobs` (modules,
-//! settings, engine profiles, chains: once each, vouched for by an entry), `lookups` (from names to entries; derived).
+//! settings, engine profiles, chains, signed statements, source archives, admission reports: once each, vouched for by an entry), `lookups` (from names to entries; derived).
 //! Triggers refuse UPDATE and DELETE.
 //!
 //! An entry has: `sequence`, `kind`, `recorded_at` (µs since the Unix epoch), `settled` (every decision before this
@@ -34,10 +34,15 @@
 //! | 7 | serial that was asked for | refused |
 //! | 8, 9, 10 | CSR, to-be-signed bytes, evidence | decision, denied, refused |
 //! | 11, 12 | of a renewal: serial of the certificate that was presented, µs of the first record of its chain | " |
+//! | 13, 14 | number of the policy set, how many people agreed to it (4 bytes) | " |
 //! | 20, 21 | SHA-256 of the certificate, its bytes after the to-be-signed part | certificate |
 //! | 22 | reason | failed |
 //! | 23 | JSON of the start | start |
 //! | 24, 25, 26 | digest, kind, size | blob |
+//! | 30, 31 | event (1 first roster, 2 set, 3 revocation), number of the set in force from then on | policy |
+//! | 32, 33 | digest of the statement, µs when the gate judged it | " |
+//! | 34, 35 | how many people agreed (4 bytes), 1 when made from configuration | " |
+//! | 36 | repeated: digest of a statement that is brought in, digest of the blob with its armoured file | " |
 //!
 //! An export ([`export`]) is JSON lines of the same columns with what they name, verified without a database.
 
@@ -65,7 +70,8 @@ pub use codec::CodecError;
 pub use config::LedgerConfig;
 pub use entry::{
     Appended, BlobKind, CertificateEntry, CertificateKind, DecisionEntry, Denial, EntryKind, FailedEntry,
-    IssuerFacts, Outcome, PolicyFacts, PolicyRef, Renewal, StartEntry, TokenFacts,
+    IssuerFacts, Outcome, PolicyEntry, PolicyEvent, PolicyFacts, PolicyRef, Renewal, SetRef, StartEntry,
+    StatementRef, TokenFacts,
 };
 pub use error::{Error, SharedSource};
 pub use export::{

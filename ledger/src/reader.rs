@@ -151,6 +151,23 @@ impl LedgerReader {
         Ok(rows.iter().map(raw_entry).collect::<Result<_, _>>()?)
     }
 
+    /// Up to `limit` entries after a given one that say how what decides was changed, in order.
+    ///
+    /// # Errors
+    /// As for [`Self::entry`].
+    pub async fn policy_entries_after(&self, sequence: u64, limit: u32) -> Result<Vec<RawEntry>, ReadError> {
+        let mut connection = self.connections.bounded().await?;
+        let text = format!(
+            "SELECT {ENTRY_COLUMNS} FROM entries WHERE kind = 9 AND sequence > ? ORDER BY sequence LIMIT ?"
+        );
+        let rows = sqlx::query(sqlx::AssertSqlSafe(text))
+            .bind(i64::try_from(sequence).unwrap_or(i64::MAX))
+            .bind(limit)
+            .fetch_all(&mut *connection)
+            .await?;
+        Ok(rows.iter().map(raw_entry).collect::<Result<_, _>>()?)
+    }
+
     /// A blob by its digest.
     ///
     /// # Errors
@@ -175,6 +192,25 @@ impl LedgerReader {
             kind,
             bytes,
         }))
+    }
+
+    /// What a blob is and how many bytes it has, without reading them.
+    ///
+    /// # Errors
+    /// When it cannot be read in time.
+    pub async fn blob_facts(&self, digest: &Digest) -> Result<Option<(BlobKind, u64)>, ReadError> {
+        let mut connection = self.connections.bounded().await?;
+        let found = sqlx::query("SELECT kind, length(bytes) FROM blobs WHERE digest = ?")
+            .bind(digest.as_bytes().to_vec())
+            .fetch_optional(&mut *connection)
+            .await?;
+        let Some(found) = found else { return Ok(None) };
+        let kind = u8::try_from(strict_integer(&found, 0)?)
+            .ok()
+            .and_then(BlobKind::from_code);
+        let kind = kind.ok_or(MalformedRow::Value("kind"))?;
+        let size = u64::try_from(strict_integer(&found, 1)?).map_err(|_| MalformedRow::Value("bytes"))?;
+        Ok(Some((kind, size)))
     }
 
     /// Closes the connections.

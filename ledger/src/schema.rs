@@ -33,6 +33,7 @@ const TEMPORARY: (&str, &str) = ("temp_store", "MEMORY");
 const STEPS: &[&str] = &[
     include_str!("schema/0001_ledger.sql"),
     include_str!("schema/0002_once.sql"),
+    include_str!("schema/0003_policies.sql"),
 ];
 
 /// The number of the last step.

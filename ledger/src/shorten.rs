@@ -54,6 +54,7 @@ pub(crate) fn shortened(entry: &DecisionEntry) -> DecisionEntry {
         kind: entry.kind,
         denial,
         renewal: entry.renewal.clone(),
+        set: entry.set,
     }
 }
 

@@ -297,7 +297,8 @@ impl Writer {
         let roomy = self.reserve.check().is_ok();
         let mut admitted = Vec::with_capacity(group.len());
         for waiting in group.drain(..) {
-            let free = waiting.draft.kind.settles() || waiting.draft.kind == EntryKind::Start;
+            let free = waiting.draft.kind.settles()
+                || matches!(waiting.draft.kind, EntryKind::Start | EntryKind::Policy);
             let allowed = if free {
                 Ok(())
             } else if roomy {

@@ -25,6 +25,8 @@ fn checked_in_code_is_current() {
         .bytes(".sealwright.gate.v1.Credential.token")
         .skip_debug([".sealwright.gate.v1.Credential"])
         .bytes(".sealwright.gate.v1.Issued")
+        .bytes(".sealwright.gate.v1.PolicyUpload.data")
+        .bytes(".sealwright.gate.v1.PolicyFetched.data")
         .build_transport(true)
         .out_dir(scratch.path())
         .compile_fds(all)

@@ -105,7 +105,10 @@ pub fn die_with_parent(parent: u32) -> Result<(), ProcessError> {
 /// Ends this process well and at once: what C code registered for an orderly exit does not run.
 ///
 /// A PKCS#11 module's exit handlers may wait for ever for a lock that one of its threads held.
-#[expect(unsafe_code, reason = "the standard library ends a process only with its exit handlers")]
+#[expect(
+    unsafe_code,
+    reason = "the standard library ends a process only with its exit handlers"
+)]
 pub fn end_well() -> ! {
     // SAFETY: it touches nothing of this process, and does not return.
     unsafe { libc::_exit(0) }

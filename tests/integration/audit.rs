@@ -23,7 +23,7 @@ async fn filled() -> Home {
         home.append(&policy(deed, HOSTILE, &format!("{{ decide = {deed:?} }}")))
             .append(&format!(
                 "[[issuers]]\nname = {deed:?}\nkey = \"pkcs11:object=issuing;id=%01\"\nchain = \"issuer-chain.pem\"\n\
-                 roots = \"roots.pem\"\npolicies = [{deed:?}]\n"
+                 roots = \"roots.pem\"\nrehearsal = true\npolicies = [{deed:?}]\n"
             ));
     }
     let signer = home.start();
@@ -416,7 +416,7 @@ fn rewritten_certificates(text: &str) -> String {
 /// Changes bodies, and writes hashes and the last line anew, as the format's description says.
 fn rechained(text: &str, mut change: impl FnMut(&str, &mut Fields)) -> String {
     use base64::{Engine as _, engine::general_purpose::STANDARD};
-    const KINDS: [&str; 8] = [
+    const KINDS: [&str; 9] = [
         "start",
         "decision",
         "certificate",
@@ -425,6 +425,7 @@ fn rechained(text: &str, mut change: impl FnMut(&str, &mut Fields)) -> String {
         "failed",
         "unreleased",
         "blob",
+        "policy",
     ];
     let mut lines: Vec<Json> = text
         .lines()

@@ -35,7 +35,7 @@ fn baseline(name: &str, rest: &str) -> String {
 fn issuer(name: &str, policies: &[&str]) -> String {
     format!(
         "[[issuers]]\nname = {name:?}\nkey = \"pkcs11:object=issuing;id=%01\"\nchain = \"issuer-chain.pem\"\n\
-         roots = \"roots.pem\"\npolicies = {policies:?}\n"
+         roots = \"roots.pem\"\nrehearsal = true\npolicies = {policies:?}\n"
     )
 }
 
@@ -164,16 +164,22 @@ async fn of_several_policies_the_first_denial_wins_and_narrowings_intersect() {
         home.append(&hostile(deed));
     }
     let half = "lifetime_caps = [{ namespace = \"*\", max_seconds = 1800 }]";
-    home.append(&baseline("half", half));
+    home.append(&baseline("half", half))
+        .append(&baseline("half-b", half));
+    // A set has one order for all issuers: where an issuer wants another, it has policies of its own.
+    for deed in ["deny", "loop", "hour", "allow"] {
+        let settings = format!("{{ decide = {deed:?} }}");
+        home.append(&policy(&format!("{deed}-b"), HOSTILE, &settings));
+    }
     let lists: [(&str, &[&str]); 8] = [
         ("no-first", &["deny", "loop"]),
-        ("loop-first", &["loop", "deny"]),
+        ("loop-first", &["loop-b", "deny-b"]),
         ("no-last", &["allow", "hour", "deny"]),
         ("apart", &["server", "client"]),
         ("none", &[]),
         ("half-hour", &["hour", "half"]),
-        ("hour-half", &["half", "hour"]),
-        ("server-hour", &["server", "hour", "allow"]),
+        ("hour-half", &["half-b", "hour-b"]),
+        ("server-hour", &["server", "hour", "allow-b"]),
     ];
     for (name, policies) in lists {
         home.append(&issuer(name, policies));
@@ -182,7 +188,7 @@ async fn of_several_policies_the_first_denial_wins_and_narrowings_intersect() {
 
     for (name, code, policy) in [
         ("no-first", "NO", Some("deny")),
-        ("loop-first", "POLICY_FUEL", Some("loop")),
+        ("loop-first", "POLICY_FUEL", Some("loop-b")),
         ("no-last", "NO", Some("deny")),
         ("apart", "NOTHING_ALLOWED", None),
         ("none", "NO_POLICY", None),

@@ -40,6 +40,12 @@ pub enum ClientError {
         /// The role that is missing.
         message: String,
     },
+    /// Decided under another policy set than the one in force; nothing was recorded.
+    #[error("the gate has policy set {set_number} in force, not the one that was decided under")]
+    Stale {
+        /// The number of the set in force: decide again, under it.
+        set_number: u64,
+    },
     /// The gate failed on its own account.
     #[error("the gate failed: {message}")]
     Internal {
@@ -72,6 +78,7 @@ impl ClientError {
             Self::Denied { .. } => "denied",
             Self::Invalid { .. } => "invalid",
             Self::Forbidden { .. } => "forbidden",
+            Self::Stale { .. } => "stale",
             Self::Internal { .. } => "internal",
             Self::TooLarge { .. } => "too_large",
             Self::Protocol { .. } => "protocol",
@@ -93,6 +100,9 @@ impl From<Refusal> for ClientError {
             },
             Code::Deadline => Self::Deadline,
             Code::Forbidden => Self::Forbidden { message },
+            Code::Stale => Self::Stale {
+                set_number: refusal.set_number,
+            },
             Code::Internal | Code::Unspecified => Self::Internal { message },
         }
     }

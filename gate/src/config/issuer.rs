@@ -23,7 +23,10 @@ pub struct IssuerConfig {
     /// Which authenticators may use this issuer; empty means every one.
     #[serde(default)]
     pub authenticators: Vec<String>,
-    /// The policies that must all allow, in this order. None means that nothing is allowed.
+    /// Nobody relies on its certificates, and nobody has to agree on its policies.
+    #[serde(default)]
+    pub rehearsal: bool,
+    /// Of a rehearsal: the policies that must all allow, in this order. None means that nothing is allowed.
     #[serde(default)]
     pub policies: Vec<String>,
     /// How long after somebody was last known by another credential a certificate may still be

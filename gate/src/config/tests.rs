@@ -13,6 +13,7 @@ key = "pkcs11:object=issuing;id=%01"
 chain = "issuer-chain.pem"
 roots = "roots.pem"
 authenticators = ["mtls", "kubernetes"]
+rehearsal = true
 policies = ["baseline"]
 [issuers.ceiling]
 default_lifetime = "24h"

@@ -49,6 +49,7 @@ fn files() -> Files {
         key = "pkcs11:object=issuing"
         chain = "chain.pem"
         roots = "roots.pem"
+        rehearsal = true
         policies = ["baseline"]
         "#,
     )

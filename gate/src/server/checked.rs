@@ -21,6 +21,7 @@ use sealwright_x509::tbs::{LeafFields, LeafKind, LeafTbs};
 
 use super::caller::{Callers, Case, Presented};
 use super::evidence;
+use super::policies::{Held, InForce};
 use super::refused::Refused;
 use crate::config::ServingConfig;
 use crate::issuers::{Issuer, Issuers};
@@ -34,6 +35,8 @@ pub(super) struct Checked {
     pub(super) issuer: Arc<Issuer>,
     pub(super) tbs: Arc<LeafTbs>,
     pub(super) entry: DecisionEntry,
+    /// What decided, held until the record is on disk; nothing did for our own server's certificate.
+    pub(super) in_force: Option<Held>,
 }
 
 /// A request that was refused, with the record of it.
@@ -89,12 +92,13 @@ impl Ceilings {
     /// A workload's certificate, as the front prepared it.
     ///
     /// `profile_known` says whether the engine's description behind the evidence is stored,
-    /// `presented` what is known of the caller's certificate.
+    /// `presented` what is known of the caller's certificate, `in_force` what decides.
     pub(super) fn check(
         &self,
         request: IssueRequest,
         profile_known: bool,
         presented: &Presented,
+        in_force: Held,
     ) -> Result<Checked, Box<Rejection>> {
         let IssueRequest {
             issuer: name,
@@ -122,6 +126,7 @@ impl Ceilings {
                     issuers: &issuers,
                     now: self.clock.now(),
                 },
+                &in_force,
             ),
         };
         let fields = decoded.as_ref().ok().map(LeafTbs::fields);
@@ -140,12 +145,14 @@ impl Ceilings {
             kind: CertificateKind::Workload,
             denial: None,
             renewal: presented.renewal().cloned(),
+            set: in_force.reference(),
         };
         match (judged, issuer, decoded) {
             (Ok(()), Some(issuer), Ok(tbs)) => Ok(Checked {
                 issuer: Arc::clone(issuer),
                 tbs: Arc::new(tbs),
                 entry,
+                in_force: Some(in_force),
             }),
             (Err(fault), ..) => Err(fault.of(entry)),
             // Both were looked at above.
@@ -153,7 +160,7 @@ impl Ceilings {
         }
     }
 
-    fn judge(&self, tbs: &LeafTbs, csr: &[u8], case: &Case<'_>) -> Result<(), Fault> {
+    fn judge(&self, tbs: &LeafTbs, csr: &[u8], case: &Case<'_>, in_force: &InForce) -> Result<(), Fault> {
         let issuer = case.issuer;
         let fields = tbs.fields();
         if fields.kind != LeafKind::Workload {
@@ -163,7 +170,7 @@ impl Ceilings {
             ));
         }
         self.inside(issuer, tbs)?;
-        evidence::justify(case.evidence, issuer, fields)
+        evidence::justify(case.evidence, issuer, fields, in_force, case.now)
             .map_err(|error| denied("evidence", Chain(&error)))?;
         self.callers
             .judge(case)
@@ -205,6 +212,7 @@ impl Ceilings {
             kind: CertificateKind::Serving,
             denial: None,
             renewal: None,
+            set: None,
         };
         let (Some(issuer), Some(serving)) = (issuer, &self.serving) else {
             let fault = denied("no_serving", "no [gate.serving] section is configured");
@@ -219,6 +227,7 @@ impl Ceilings {
                     issuer: Arc::clone(issuer),
                     tbs: Arc::new(tbs),
                     entry,
+                    in_force: None,
                 })
             }
             Err(fault) => Err(fault.of(entry)),
@@ -264,6 +273,7 @@ impl Ceilings {
         &self,
         request: RecordDenial,
         presented: &Presented,
+        in_force: &InForce,
     ) -> Result<DecisionEntry, Refused> {
         let RecordDenial {
             issuer: name,
@@ -299,6 +309,7 @@ impl Ceilings {
                 hint: (!denial.hint.is_empty()).then_some(denial.hint),
             }),
             renewal: presented.renewal().cloned(),
+            set: in_force.reference_to(evidence::set_number(Some(&evidence))),
         })
     }
 }

@@ -18,6 +18,7 @@ use tracing::{info, warn};
 use super::connection::{Context, Handler, Roles};
 use super::gate::Gate;
 use super::metrics::Metrics;
+use super::policies::{Policies, PoliciesError, Setup};
 use super::profiles::Profiles;
 use super::refused::Refused;
 use super::start::{self, Chains};
@@ -143,6 +144,25 @@ pub(super) async fn record_start(
             Ok(_appended) => return Ok(()),
             Err(error) if error.is_retryable() => door.close(&format!("ledger: {}", Chain(&error))),
             Err(error) => return Err(error),
+        }
+        tokio::time::sleep(OPEN_AGAIN).await;
+    }
+}
+
+/// Finds out what decides; tries again while the ledger cannot be read or written.
+pub(super) async fn open_policies(
+    door: &Door,
+    ledger: &Ledger,
+    home: &Path,
+    setup: &Setup,
+    issuers: &Issuers,
+    clock: &SharedClock,
+) -> Result<Policies, PoliciesError> {
+    loop {
+        let opened = Policies::open(ledger.clone(), home, setup, issuers, Arc::clone(clock)).await;
+        match opened {
+            Err(error) if error.may_pass() => door.close(&format!("policies: {}", Chain(&error))),
+            opened => return opened,
         }
         tokio::time::sleep(OPEN_AGAIN).await;
     }

@@ -8,6 +8,7 @@ use sealwright_runtime::supervisor;
 use super::home::HomeError;
 use super::keys::{KeysError, KeysFailure};
 use super::listener::ListenError;
+use super::policies::PoliciesError;
 use super::start::StartError;
 use crate::config::ConfigError;
 use crate::issuers::IssuersError;
@@ -48,6 +49,9 @@ pub enum GateError {
     /// The keys were lost while the gate ran.
     #[error("the issuing keys are lost to this process")]
     KeysLost(#[from] KeysFailure),
+    /// What decides cannot be said.
+    #[error("the policy sets cannot be used")]
+    Policies(#[from] PoliciesError),
     /// The start cannot be described.
     #[error("the start cannot be recorded")]
     Start(#[from] StartError),
@@ -66,6 +70,8 @@ impl GateError {
             Self::Home(HomeError::Held { .. }) | Self::Ledger(LedgerError::Held { .. }) => EXIT_STATE,
             Self::Keys(error) if error.is_pin() => EXIT_STATE,
             Self::KeysLost(failure) if failure.is_pin() => EXIT_STATE,
+            Self::Policies(error) if error.is_lasting() => EXIT_STATE,
+            Self::Policies(error) if error.is_configuration() => EXIT_CONFIG,
             Self::Config(_)
             | Self::Issuers(_)
             | Self::Home(_)

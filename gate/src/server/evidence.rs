@@ -1,4 +1,4 @@
-//! Evidence against the gate's own configuration: were the right policies asked, did each
+//! Evidence against the policy set in force: were exactly the right policies asked, did each
 //! allow, and does the certificate stay within what each allowed?
 //!
 //! The verdicts themselves cannot be checked here: a front that was taken over can forge
@@ -8,16 +8,20 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sealwright_identity::{Digest, San, SpiffeId, TrustDomain, Usage};
+use sealwright_identity::{Digest, San, SpiffeId, Timestamp, TrustDomain, Usage};
 use sealwright_proto::gate::{Caller, Decision, Evidence, Narrowing, PolicyVerdict};
 use sealwright_x509::BACKDATING;
 use sealwright_x509::tbs::LeafFields;
 
-use crate::issuers::{Issuer, PolicyIdentity};
+use super::policies::{InForce, NothingInForce, Required};
+use crate::issuers::Issuer;
 
 const ALLOW: &str = "allow";
 const DENY: &str = "deny";
 const ABORTED: &str = "aborted";
+
+/// How far a decision's time may be from the gate's clock.
+const MAX_OFF: Duration = Duration::from_secs(60);
 
 /// More names than any caller has.
 const MAX_IDENTITIES: usize = 64;
@@ -55,15 +59,26 @@ pub enum EvidenceError {
         /// The authenticator.
         authenticator: String,
     },
-    /// The issuer has no policy, so nothing can have allowed.
-    #[error("issuer {0} has no policy: nothing is allowed")]
-    NoPolicy(String),
-    /// Another number of verdicts than the issuer has policies.
-    #[error("the evidence has {found} verdicts where issuer {issuer} has {expected} policies")]
+    /// Nothing is in force that could allow it.
+    #[error(transparent)]
+    Nothing(NothingInForce),
+    /// The evidence does not say under which policy set it was decided.
+    #[error("the evidence names no policy set; in force is {0}")]
+    NoSet(u64),
+    /// The decision is of another time.
+    #[error("the decision was made at {decided_at}, more than a minute from {now}")]
+    DecidedAt {
+        /// What the evidence says.
+        decided_at: Timestamp,
+        /// The gate's clock.
+        now: Timestamp,
+    },
+    /// Another number of verdicts than policies decide.
+    #[error("the evidence has {found} verdicts where {expected} policies decide for issuer {issuer}")]
     PolicyCount {
         /// The issuer.
         issuer: String,
-        /// How many policies it has.
+        /// How many policies decide.
         expected: usize,
         /// How many verdicts came.
         found: usize,
@@ -75,7 +90,7 @@ pub enum EvidenceError {
         at: usize,
         /// The policy that belongs there.
         policy: String,
-        /// Which of name, module, settings differs.
+        /// Which of name, revision, module, settings differs.
         what: &'static str,
         /// What belongs there.
         expected: String,
@@ -180,6 +195,8 @@ pub(super) fn justify(
     evidence: &Evidence,
     issuer: &Issuer,
     fields: &LeafFields,
+    in_force: &InForce,
+    now: Timestamp,
 ) -> Result<(), EvidenceError> {
     let caller = evidence.caller.as_ref().ok_or(EvidenceError::Missing("caller"))?;
     let decision = evidence
@@ -195,7 +212,8 @@ pub(super) fn justify(
             authenticator: caller.authenticator.clone(),
         });
     }
-    all_allowed(decision, issuer)?;
+    made_now(decision, now)?;
+    all_allowed(decision, issuer, fields, in_force)?;
     let mut chosen = false;
     for policy in &decision.policies {
         if let Some(narrowing) = &policy.narrowing {
@@ -222,19 +240,55 @@ pub(super) fn justify(
     Ok(())
 }
 
-fn all_allowed(decision: &Decision, issuer: &Issuer) -> Result<(), EvidenceError> {
-    if issuer.policies.is_empty() {
-        return Err(EvidenceError::NoPolicy(issuer.name.to_string()));
+/// The number of the policy set that evidence was decided under; 0 when it does not say.
+pub(super) fn set_number(evidence: Option<&Evidence>) -> u64 {
+    let decision = evidence.and_then(|evidence| evidence.decision.as_ref());
+    decision.map_or(0, |decision| decision.set_number)
+}
+
+fn made_now(decision: &Decision, now: Timestamp) -> Result<(), EvidenceError> {
+    let decided_at = Timestamp::from_micros(decision.decided_at_micros);
+    let off = now
+        .saturating_since(decided_at)
+        .max(decided_at.saturating_since(now));
+    if off > MAX_OFF {
+        return Err(EvidenceError::DecidedAt { decided_at, now });
     }
-    if issuer.policies.len() != decision.policies.len() {
+    Ok(())
+}
+
+/// The verdicts are those of exactly the policies that decide for the names in the certificate, each `allow`.
+fn all_allowed(
+    decision: &Decision,
+    issuer: &Issuer,
+    fields: &LeafFields,
+    in_force: &InForce,
+) -> Result<(), EvidenceError> {
+    let ids: Vec<SpiffeId> = fields
+        .sans
+        .iter()
+        .filter_map(|san| match san {
+            San::Uri(id) => Some(id.clone()),
+            San::Dns(_) | San::Ip(_) => None,
+        })
+        .collect();
+    let required = in_force
+        .required(&issuer.name, &ids)
+        .map_err(EvidenceError::Nothing)?;
+    // A set that was made from the configuration is known to a front that has the same one.
+    let must_name = !in_force.is_seeded();
+    if must_name && decision.set_number == 0 {
+        return Err(EvidenceError::NoSet(in_force.number()));
+    }
+    if required.len() != decision.policies.len() {
         return Err(EvidenceError::PolicyCount {
             issuer: issuer.name.to_string(),
-            expected: issuer.policies.len(),
+            expected: required.len(),
             found: decision.policies.len(),
         });
     }
-    for (at, (expected, found)) in issuer.policies.iter().zip(&decision.policies).enumerate() {
-        same_policy(at, expected, found)?;
+    for (at, (required, found)) in required.iter().zip(&decision.policies).enumerate() {
+        same_policy(at, required, found, must_name)?;
         if found.verdict != ALLOW || found.denial.is_some() {
             return Err(EvidenceError::Verdict {
                 policy: found.name.clone(),
@@ -245,7 +299,14 @@ fn all_allowed(decision: &Decision, issuer: &Issuer) -> Result<(), EvidenceError
     Ok(())
 }
 
-fn same_policy(at: usize, expected: &PolicyIdentity, found: &PolicyVerdict) -> Result<(), EvidenceError> {
+fn same_policy(
+    at: usize,
+    required: &Required<'_>,
+    found: &PolicyVerdict,
+    must_name: bool,
+) -> Result<(), EvidenceError> {
+    let expected = required.policy;
+    let revision = found.revision.clone();
     let verdict = verdict(found)?;
     let mismatch = |what, expected: String, found: String| EvidenceError::PolicyMismatch {
         at,
@@ -256,6 +317,9 @@ fn same_policy(at: usize, expected: &PolicyIdentity, found: &PolicyVerdict) -> R
     };
     if verdict.name != *expected.name {
         return Err(mismatch("name", expected.name.to_string(), verdict.name.clone()));
+    }
+    if (must_name || !revision.is_empty()) && revision != required.revision.to_string() {
+        return Err(mismatch("revision", required.revision.to_string(), revision));
     }
     for (what, expected, found) in [
         ("module", expected.module, verdict.module),

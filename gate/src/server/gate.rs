@@ -14,9 +14,11 @@ use super::caller::{self, Presented};
 use super::checked::{Ceilings, Checked};
 use super::connection::{Context, Handler, Roles};
 use super::door::Door;
+use super::evidence;
 use super::keys::Keys;
 use super::metrics::{Metrics, Stage};
 use super::origin::{OriginError, Origins, Standing};
+use super::policies::{Policies, RequestError};
 use super::profiles::Profiles;
 use super::query;
 use super::recorded::{Halt, Records, Released};
@@ -33,6 +35,7 @@ pub(super) struct Gate {
     pub(super) clock: SharedClock,
     pub(super) home: PathBuf,
     pub(super) disk_reserve: u64,
+    pub(super) policies: Policies,
     profiles: Arc<Profiles>,
     origins: Origins,
 }
@@ -41,6 +44,7 @@ impl Gate {
     pub(super) fn new(
         ceilings: Ceilings,
         ledger: Ledger,
+        policies: Policies,
         keys: Arc<Keys>,
         door: &Door,
         surroundings: Surroundings,
@@ -53,6 +57,7 @@ impl Gate {
             clock: surroundings.clock,
             home: surroundings.home,
             disk_reserve: surroundings.disk_reserve,
+            policies,
             profiles: Arc::clone(&door.profiles),
             origins: Origins::default(),
         }
@@ -61,9 +66,18 @@ impl Gate {
     async fn issue(&self, request: IssueRequest, context: &Context) -> Result<Issued, Refused> {
         let profile_known = self.profiles.know(request.evidence.as_ref());
         let presented = self.presented(request.evidence.as_ref()).await?;
+        let in_force = self.policies.hold().await;
+        let decided = evidence::set_number(request.evidence.as_ref());
+        if decided != 0 && decided != in_force.number() {
+            // Nobody's fault and nothing to keep: the front decides again.
+            return Err(Refused::Stale {
+                decided,
+                in_force: in_force.number(),
+            });
+        }
         let checked = {
             let _timer = self.metrics.timer(Stage::Check);
-            self.ceilings.check(request, profile_known, &presented)
+            self.ceilings.check(request, profile_known, &presented, in_force)
         };
         self.answer(checked.map_err(Halt::from), context).await
     }
@@ -103,7 +117,8 @@ impl Gate {
 
     async fn denial(&self, request: RecordDenial) -> Result<DenialRecorded, Refused> {
         let presented = self.presented(request.evidence.as_ref()).await?;
-        let entry = self.ceilings.denial(request, &presented)?;
+        let in_force = self.policies.hold().await;
+        let entry = self.ceilings.denial(request, &presented, &in_force)?;
         let sequence = self.records.deny(entry).await?;
         Ok(DenialRecorded { sequence })
     }
@@ -136,7 +151,9 @@ impl Gate {
 
     async fn status(&self) -> Status {
         let ledger = self.records.ledger();
-        let reasons = self.reasons();
+        let mut reasons = self.reasons();
+        let (policy_set, trouble) = self.policies.standing().await;
+        reasons.extend(trouble.map(|trouble| format!("policies: {trouble}")));
         let issuers = self.ceilings.issuers();
         Status {
             ready: reasons.is_empty(),
@@ -162,6 +179,7 @@ impl Gate {
             ledger_sequence: ledger.reader().head().await.map_or(0, |head| head.sequence),
             queue_depth: u32::try_from(self.keys.queue_depth()).unwrap_or(u32::MAX),
             metrics: self.metrics.encode(ledger.stats(), ledger.queue_depth()),
+            policy_set,
         }
     }
 
@@ -200,10 +218,24 @@ impl Gate {
         query::answer(self.records.ledger().reader(), request, context.deadline).await
     }
 
+    fn answered<T>(&self, answer: Result<T, RequestError>) -> Result<T, Refused> {
+        answer.map_err(|error| match error {
+            RequestError::Refused(refused) => refused,
+            RequestError::Ledger(error) => self.records.refused(&error),
+        })
+    }
+
     async fn dispatch(&self, body: request::Body, context: &Context) -> Result<response::Body, Refused> {
         use request::Body;
         let role = match &body {
-            Body::Issue(_) | Body::Serving(_) | Body::Denial(_) | Body::Origin(_) => Some(Role::Issue),
+            Body::Issue(_)
+            | Body::Serving(_)
+            | Body::Denial(_)
+            | Body::Origin(_)
+            | Body::PolicyUpload(_)
+            | Body::PolicyStatement(_)
+            | Body::PolicyState(_)
+            | Body::PolicyFetch(_) => Some(Role::Issue),
             Body::Query(_) => Some(Role::Read),
             Body::Status(_) | Body::Cancel(_) => None,
         };
@@ -216,6 +248,16 @@ impl Gate {
             Body::Denial(request) => response::Body::Denial(self.denial(request).await?),
             Body::Query(request) => response::Body::Query(self.query(request, context).await?),
             Body::Origin(request) => response::Body::Origin(self.origin(&request).await?),
+            Body::PolicyUpload(request) => {
+                response::Body::PolicyUpload(self.answered(self.policies.upload(request).await)?)
+            }
+            Body::PolicyStatement(request) => {
+                response::Body::PolicyStatement(self.answered(self.policies.statement(request).await)?)
+            }
+            Body::PolicyState(_) => response::Body::PolicyState(self.answered(self.policies.state().await)?),
+            Body::PolicyFetch(request) => {
+                response::Body::PolicyFetch(self.answered(self.policies.fetch(&request).await)?)
+            }
             Body::Status(_) => response::Body::Status(self.status().await),
             // Connections take these themselves.
             Body::Cancel(_) => return Err(Refused::Invalid("nothing to cancel".into())),
@@ -261,6 +303,10 @@ const fn kind_of(body: &request::Body) -> &'static str {
         request::Body::Denial(_) => "denial",
         request::Body::Query(_) => "query",
         request::Body::Origin(_) => "origin",
+        request::Body::PolicyUpload(_)
+        | request::Body::PolicyStatement(_)
+        | request::Body::PolicyState(_)
+        | request::Body::PolicyFetch(_) => "policy",
         request::Body::Status(_) | request::Body::Cancel(_) => "status",
     }
 }

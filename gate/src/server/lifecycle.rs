@@ -22,6 +22,7 @@ use super::home::Home;
 use super::keys::{Keys, KeysConfig, KeysError, Ring};
 use super::metrics::Metrics;
 use super::pins::Pins;
+use super::policies::Setup;
 use super::start::{self, Facts};
 use super::{Command, ServerConfig, StreamSource, never, within};
 use crate::config::GateConfig;
@@ -98,6 +99,24 @@ async fn live(
         .await
         .map_err(|_panicked| GateError::Runtime(std::io::Error::other("hashing failed")))??;
 
+    // Before the token is touched: where nothing can be said to decide, nothing is signed.
+    let setup = Setup {
+        roster: file.policy_sets.roster.clone(),
+        rehearsal: file.is_rehearsal(),
+    };
+    let policies = tokio::select! {
+        opened = door::open_policies(&door, &ledger, home.path(), &setup, &issuers, &clock) => opened,
+        _ended = &mut front.serving => return Ok(()),
+        () = stopped(&mut commands) => return Ok(()),
+    };
+    let policies = match policies {
+        Ok(policies) => policies,
+        Err(error) => {
+            let _late = within(CLOSE, ledger.close()).await;
+            return Err(error.into());
+        }
+    };
+
     let keys = Arc::new(Keys::new());
     let mut opening = Opening::start(keys_config, token_metrics, file.gate.token.pin_prompt);
     let first = within(FIRST_OPEN, opening.next()).await.transpose()?;
@@ -113,7 +132,8 @@ async fn live(
         None => None,
     };
     let token = ring.as_ref().map(|ring| &ring.info);
-    let entry = facts.entry("start", &issuers, &chains, token);
+    let set = policies.hold().await.reference();
+    let entry = facts.entry("start", &issuers, &chains, set, token);
     tokio::select! {
         recorded = door::record_start(&door, &ledger, &entry) => recorded?,
         _ended = &mut front.serving => return Ok(()),
@@ -127,7 +147,14 @@ async fn live(
     };
     let callers = Callers { trust, pins };
     let ceilings = Ceilings::new(issuers, file.gate.serving.clone(), callers, clock);
-    let gate = Arc::new(Gate::new(ceilings, ledger.clone(), keys, &door, surroundings));
+    let gate = Arc::new(Gate::new(
+        ceilings,
+        ledger.clone(),
+        policies,
+        keys,
+        &door,
+        surroundings,
+    ));
     door.open(Arc::clone(&gate));
     let life = Life {
         config: ServerConfigParts { file },
@@ -275,6 +302,7 @@ impl Life {
             }
         }
         start::store(self.gate.records.ledger(), &fresh).await?;
+        self.gate.policies.seed(&fresh).await?;
         self.gate.ceilings.callers().pins.reload()?;
         self.gate.ceilings.replace(fresh);
         self.record("reload", self.gate.keys.ring().as_deref()).await
@@ -284,9 +312,9 @@ impl Life {
         let ledger = self.gate.records.ledger();
         let issuers = self.gate.ceilings.issuers();
         let chains = start::store(ledger, &issuers).await?;
-        let entry = self
-            .facts
-            .entry(event, &issuers, &chains, ring.map(|ring| &ring.info));
+        let set = self.gate.policies.hold().await.reference();
+        let token = ring.map(|ring| &ring.info);
+        let entry = self.facts.entry(event, &issuers, &chains, set, token);
         ledger.start(&entry).await?;
         Ok(())
     }

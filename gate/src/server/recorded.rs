@@ -127,8 +127,16 @@ impl Records {
 
     /// Durable on return. A serial that is taken makes it a rejection.
     pub(super) async fn append(&self, checked: Checked) -> Result<Recorded, Halt> {
-        let Checked { issuer, tbs, entry } = checked;
-        match self.ledger.append(&entry).await {
+        let Checked {
+            issuer,
+            tbs,
+            entry,
+            in_force,
+        } = checked;
+        let appended = self.ledger.append(&entry).await;
+        // Only now may another policy set take effect.
+        drop(in_force);
+        match appended {
             Ok(appended) => Ok(Recorded {
                 issuer,
                 tbs,

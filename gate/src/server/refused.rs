@@ -37,6 +37,14 @@ pub(super) enum Refused {
     /// The connection lacks a role.
     #[error("this connection lacks {0}")]
     Forbidden(&'static str),
+    /// Decided under another policy set than the one in force.
+    #[error("decided under policy set {decided}, in force is {in_force}")]
+    Stale {
+        /// The evidence's.
+        decided: u64,
+        /// The gate's.
+        in_force: u64,
+    },
 }
 
 impl Refused {
@@ -60,6 +68,7 @@ impl Refused {
             Self::Deadline | Self::Cancelled => Code::Deadline,
             Self::Internal(_) => Code::Internal,
             Self::Forbidden(_) => Code::Forbidden,
+            Self::Stale { .. } => Code::Stale,
         }
     }
 
@@ -74,6 +83,7 @@ impl Refused {
             Self::Cancelled => "cancelled",
             Self::Internal(_) => "internal",
             Self::Forbidden(_) => "forbidden",
+            Self::Stale { .. } => "stale",
         }
     }
 }
@@ -84,10 +94,15 @@ impl From<Refused> for Refusal {
             Refused::Overloaded { retry_after_ms, .. } => *retry_after_ms,
             _ => 0,
         };
+        let set_number = match &refused {
+            Refused::Stale { in_force, .. } => *in_force,
+            _ => 0,
+        };
         Self {
             code: refused.code().into(),
             message: refused.to_string(),
             retry_after_ms,
+            set_number,
         }
     }
 }

@@ -11,7 +11,7 @@ use aws_lc_rs::digest::{Context, SHA256};
 use sealwright_hsm::TokenInfo;
 use sealwright_identity::{CommonName, Digest};
 use sealwright_ledger::{
-    BlobKind, Error as LedgerError, IssuerFacts, Ledger, PolicyFacts, StartEntry, TokenFacts,
+    BlobKind, Error as LedgerError, IssuerFacts, Ledger, PolicyFacts, SetRef, StartEntry, TokenFacts,
 };
 use sealwright_x509::tbs::BUILDER;
 
@@ -66,6 +66,7 @@ impl Facts {
         event: &str,
         issuers: &Issuers,
         chains: &Chains,
+        set: Option<SetRef>,
         token: Option<&TokenInfo>,
     ) -> StartEntry {
         let token = token.map(|info| TokenFacts {
@@ -84,7 +85,7 @@ impl Facts {
                 .collect(),
             os_user: self.os_user.clone(),
             pid: std::process::id(),
-            details: details(event, issuers),
+            details: details(event, issuers, set),
         }
     }
 }
@@ -110,7 +111,7 @@ pub(super) async fn store(ledger: &Ledger, issuers: &Issuers) -> Result<Chains, 
 }
 
 /// What a certificate's bytes depend on besides its record: the code that builds them, and each issuer's profile.
-fn details(event: &str, issuers: &Issuers) -> BTreeMap<String, String> {
+fn details(event: &str, issuers: &Issuers, set: Option<SetRef>) -> BTreeMap<String, String> {
     let mut details = BTreeMap::from([
         ("event".to_owned(), event.to_owned()),
         ("builder".to_owned(), BUILDER.to_owned()),
@@ -121,6 +122,14 @@ fn details(event: &str, issuers: &Issuers) -> BTreeMap<String, String> {
             CommonName::FirstName => "first-name",
         };
         details.insert(format!("common_name.{}", issuer.name), profile.to_owned());
+    }
+    if let Some(SetRef { number, approvals }) = set {
+        details.insert("policy_set".to_owned(), number.to_string());
+        let people = match approvals {
+            0 => "none".to_owned(),
+            people => people.to_string(),
+        };
+        details.insert("approvals".to_owned(), people);
     }
     details
 }

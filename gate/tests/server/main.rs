@@ -20,6 +20,7 @@ mod der;
 mod honest;
 mod hostile;
 mod renewals;
+mod sets;
 mod surroundings;
 mod tokens;
 mod world;

@@ -108,6 +108,7 @@ fn what_an_earlier_run_left_open_is_unreleased_and_keeps_its_serial() {
                 kind: CertificateKind::Workload,
                 denial: None,
                 renewal: None,
+                set: None,
             };
             ledger.append(&entry).await.unwrap();
             ledger.close().await;

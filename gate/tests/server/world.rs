@@ -123,6 +123,7 @@ impl World {
             key = "pkcs11:object=issuing;id=%01"
             chain = "chain.pem"
             roots = "roots.pem"
+            rehearsal = true
             policies = ["baseline", "second"]
             [issuers.ceiling]
             dns = ["*.svc"]
@@ -258,7 +259,9 @@ impl World {
     }
 
     pub fn order(&self) -> Order {
-        Order::new(self.issuer())
+        let mut order = Order::new(self.issuer());
+        order.decision().decided_at_micros = self.clock.now().micros();
+        order
     }
 }
 
@@ -408,6 +411,7 @@ pub fn evidence(issuer: &Issuer) -> Evidence {
         caller: Some(caller.clone()),
         request: Some(RequestFacts::default()),
         decision: Some(Decision {
+            decided_at_micros: SystemClock.now().micros(),
             engine_profile_digest: Digest::of(PROFILE.as_bytes()).to_string(),
             engine_profile: PROFILE.into(),
             input_schema: "sealwright.policy-input/2".into(),

@@ -10,7 +10,7 @@ use super::{LedgerReader, ReadError, outcome_of};
 use crate::{
     body::Body,
     chain::RawEntry,
-    entry::{CertificateKind, DecisionEntry, EntryKind, Outcome},
+    entry::{CertificateKind, DecisionEntry, EntryKind, Outcome, SetRef},
 };
 
 /// Which record is wanted.
@@ -88,6 +88,7 @@ impl Record {
             ),
             Body::Failed { reason } => put(&mut json, "reason", json!(reason)),
             Body::Certificate(part) => put(&mut json, "fingerprint", json!(part.fingerprint)),
+            Body::Policy(policy) => put(&mut json, "policy", json!(policy)),
             Body::Unreleased => {}
         }
         Value::Object(json)
@@ -102,6 +103,8 @@ impl Record {
         put(json, "identity", json!(decision.identities.first()));
         put(json, "identities", json!(decision.identities));
         put(json, "policies", json!(decision.policies));
+        put(json, "set", json!(decision.set.map(|set| set.number)));
+        put(json, "approvals", json!(decision.set.map(approvals)));
         put(json, "denial", json!(decision.denial));
         let renewal = decision.renewal.as_ref();
         put(
@@ -191,6 +194,14 @@ impl LedgerReader {
             settlement,
             start,
         })
+    }
+}
+
+/// A number of people; the word says more than a zero.
+fn approvals(set: SetRef) -> Value {
+    match set.approvals {
+        0 => json!("none"),
+        people => json!(people),
     }
 }
 

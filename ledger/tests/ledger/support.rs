@@ -88,6 +88,7 @@ pub(crate) fn decision(number: u64) -> DecisionEntry {
         kind: CertificateKind::Workload,
         denial: None,
         renewal: None,
+        set: None,
     }
 }
 

@@ -7,7 +7,7 @@ pub struct Request {
     /// Milliseconds from the gate's receipt of the frame; 0 means the gate's own limit.
     #[prost(uint32, tag = "2")]
     pub timeout_ms: u32,
-    #[prost(oneof = "request::Body", tags = "3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "request::Body", tags = "3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13")]
     pub body: ::core::option::Option<request::Body>,
 }
 /// Nested message and enum types in `Request`.
@@ -29,13 +29,21 @@ pub mod request {
         Cancel(u64),
         #[prost(message, tag = "9")]
         Origin(super::OriginRequest),
+        #[prost(message, tag = "10")]
+        PolicyUpload(super::PolicyUpload),
+        #[prost(message, tag = "11")]
+        PolicyStatement(super::PolicyStatement),
+        #[prost(message, tag = "12")]
+        PolicyState(super::PolicyStateRequest),
+        #[prost(message, tag = "13")]
+        PolicyFetch(super::PolicyFetch),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Response {
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "response::Body", tags = "2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "response::Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub body: ::core::option::Option<response::Body>,
 }
 /// Nested message and enum types in `Response`.
@@ -54,6 +62,14 @@ pub mod response {
         Refusal(super::Refusal),
         #[prost(message, tag = "7")]
         Origin(super::Origin),
+        #[prost(message, tag = "8")]
+        PolicyUpload(super::PolicyUploaded),
+        #[prost(message, tag = "9")]
+        PolicyStatement(super::PolicyTaken),
+        #[prost(message, tag = "10")]
+        PolicyState(super::PolicyState),
+        #[prost(message, tag = "11")]
+        PolicyFetch(super::PolicyFetched),
     }
 }
 /// A certificate to be recorded, signed and verified. The gate parses every part of it again.
@@ -277,6 +293,9 @@ pub struct Decision {
     /// The intersection of all narrowings, as it was granted.
     #[prost(message, optional, tag = "8")]
     pub granted: ::core::option::Option<Narrowing>,
+    /// The number of the policy set that the decision was made under; 0 where there is none.
+    #[prost(uint64, tag = "9")]
+    pub set_number: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PolicyVerdict {
@@ -300,6 +319,9 @@ pub struct PolicyVerdict {
     /// Host answers and log lines, canonical JSON.
     #[prost(string, tag = "8")]
     pub host_answers: ::prost::alloc::string::String,
+    /// Digest of the policy-revision statement: sha256:HEX. Empty where the front knows none.
+    #[prost(string, tag = "9")]
+    pub revision: ::prost::alloc::string::String,
 }
 /// Absent means "not narrowed".
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -350,6 +372,9 @@ pub struct Status {
     /// Prometheus text of the gate's own metrics.
     #[prost(string, tag = "8")]
     pub metrics: ::prost::alloc::string::String,
+    /// The number of the policy set in force; 0 where there is none.
+    #[prost(uint64, tag = "9")]
+    pub policy_set: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IssuerStatus {
@@ -392,6 +417,9 @@ pub struct Refusal {
     /// When to come back, with OVERLOADED.
     #[prost(uint32, tag = "3")]
     pub retry_after_ms: u32,
+    /// The number of the policy set in force, with STALE.
+    #[prost(uint64, tag = "4")]
+    pub set_number: u64,
 }
 /// Nested message and enum types in `Refusal`.
 pub mod refusal {
@@ -420,6 +448,8 @@ pub mod refusal {
         Internal = 6,
         /// The connection's role does not allow it.
         Forbidden = 7,
+        /// Decided under another policy set than the one in force: decide again, under `set_number`.
+        Stale = 8,
     }
     impl Code {
         /// String value of the enum field names used in the ProtoBuf definition.
@@ -436,6 +466,7 @@ pub mod refusal {
                 Self::Deadline => "DEADLINE",
                 Self::Internal => "INTERNAL",
                 Self::Forbidden => "FORBIDDEN",
+                Self::Stale => "STALE",
             }
         }
         /// Creates an enum from field names used in the ProtoBuf definition.
@@ -449,8 +480,293 @@ pub mod refusal {
                 "DEADLINE" => Some(Self::Deadline),
                 "INTERNAL" => Some(Self::Internal),
                 "FORBIDDEN" => Some(Self::Forbidden),
+                "STALE" => Some(Self::Stale),
                 _ => None,
             }
         }
     }
+}
+/// A piece of something that a policy consists of, to be named by statements later. It waits in the
+/// gate's staging folder, bounded, until an activated set names it. A piece without data asks only how
+/// much is there.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyUpload {
+    #[prost(enumeration = "policy_upload::Kind", tag = "1")]
+    pub kind: i32,
+    /// Of the whole: sha256:HEX.
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+    /// Of the whole, in bytes.
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    /// Where the piece begins: what the last answer said is there.
+    #[prost(uint64, tag = "4")]
+    pub offset: u64,
+    /// At most 512 KiB.
+    #[prost(bytes = "bytes", tag = "5")]
+    pub data: ::prost::bytes::Bytes,
+}
+/// Nested message and enum types in `PolicyUpload`.
+pub mod policy_upload {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Kind {
+        Unspecified = 0,
+        /// A component.
+        Module = 1,
+        /// A source archive.
+        Source = 2,
+        /// An admission report.
+        Report = 3,
+    }
+    impl Kind {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "KIND_UNSPECIFIED",
+                Self::Module => "MODULE",
+                Self::Source => "SOURCE",
+                Self::Report => "REPORT",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "KIND_UNSPECIFIED" => Some(Self::Unspecified),
+                "MODULE" => Some(Self::Module),
+                "SOURCE" => Some(Self::Source),
+                "REPORT" => Some(Self::Report),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyUploaded {
+    /// How many bytes are there, without gaps: the next offset.
+    #[prost(uint64, tag = "1")]
+    pub received: u64,
+    /// All of them, and the digest is right.
+    #[prost(bool, tag = "2")]
+    pub complete: bool,
+}
+/// A signed statement for the gate: a revision, roster, set or revocation.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyStatement {
+    #[prost(enumeration = "policy_statement::Action", tag = "1")]
+    pub action: i32,
+    /// The armoured file. Empty where `digest` names one that was kept.
+    #[prost(string, tag = "2")]
+    pub armoured: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub digest: ::prost::alloc::string::String,
+}
+/// Nested message and enum types in `PolicyStatement`.
+pub mod policy_statement {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Action {
+        Unspecified = 0,
+        /// Keep it. Signatures are added to those of the same statement that are there: so approvals come
+        /// together. A revision must be signed by an author where people must agree.
+        Keep = 1,
+        /// Judge a set or revocation, with the signatures that were kept, and let it take effect.
+        Enact = 2,
+        /// Throw away what was kept and is not in use.
+        Drop = 3,
+    }
+    impl Action {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "ACTION_UNSPECIFIED",
+                Self::Keep => "KEEP",
+                Self::Enact => "ENACT",
+                Self::Drop => "DROP",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ACTION_UNSPECIFIED" => Some(Self::Unspecified),
+                "KEEP" => Some(Self::Keep),
+                "ENACT" => Some(Self::Enact),
+                "DROP" => Some(Self::Drop),
+                _ => None,
+            }
+        }
+    }
+}
+/// How a statement stands.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyTaken {
+    #[prost(string, tag = "1")]
+    pub digest: ::prost::alloc::string::String,
+    /// policy-revision, approver-roster, policy-set, policy-revocation.
+    #[prost(string, tag = "2")]
+    pub r#type: ::prost::alloc::string::String,
+    /// The number of the set in force now.
+    #[prost(uint64, tag = "3")]
+    pub set_number: u64,
+    /// Of a set or revocation: how many must agree, who did, and whose agreement does not count.
+    #[prost(uint64, tag = "4")]
+    pub needed: u64,
+    #[prost(string, repeated, tag = "5")]
+    pub counted: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "6")]
+    pub uncounted: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// What speaks against its taking effect now; empty when nothing does.
+    #[prost(string, tag = "7")]
+    pub trouble: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyStateRequest {}
+/// What decides, and what waits. Everything is named by the statements' digests (sha256:HEX).
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct PolicyState {
+    /// Of the set in force; 0 where there is none and nothing is issued.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(string, tag = "2")]
+    pub deployment: ::prost::alloc::string::String,
+    /// Nobody has to agree (threshold 0).
+    #[prost(bool, tag = "3")]
+    pub rehearsal: bool,
+    /// The set in force was made from the configuration.
+    #[prost(bool, tag = "4")]
+    pub seeded: bool,
+    #[prost(string, tag = "5")]
+    pub set: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub roster: ::prost::alloc::string::String,
+    /// Every revision that the set in force names.
+    #[prost(string, repeated, tag = "7")]
+    pub revisions: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "8")]
+    pub revoked: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// How many people agreed to the set in force.
+    #[prost(uint32, tag = "9")]
+    pub approvals: u32,
+    /// The latest sets, oldest first, the one in force last.
+    #[prost(message, repeated, tag = "10")]
+    pub history: ::prost::alloc::vec::Vec<PolicyActivation>,
+    #[prost(message, repeated, tag = "11")]
+    pub staged: ::prost::alloc::vec::Vec<PolicyStaged>,
+    /// The canaries of the set in force were stopped by its bounds.
+    #[prost(bool, tag = "12")]
+    pub canaries_stopped: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyActivation {
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(string, tag = "2")]
+    pub set: ::prost::alloc::string::String,
+    #[prost(int64, tag = "3")]
+    pub activated_micros: i64,
+    #[prost(uint32, tag = "4")]
+    pub approvals: u32,
+    #[prost(bool, tag = "5")]
+    pub seeded: bool,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyStaged {
+    /// A statement's type; or module, source, report.
+    #[prost(string, tag = "1")]
+    pub r#type: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub size: u64,
+    /// Who signed, by the roster in force; of statements only.
+    #[prost(string, repeated, tag = "4")]
+    pub people: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+/// Reads a statement (its armoured file) or a blob by its digest, from the ledger or the staging folder.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyFetch {
+    #[prost(enumeration = "policy_fetch::What", tag = "1")]
+    pub what: i32,
+    #[prost(string, tag = "2")]
+    pub digest: ::prost::alloc::string::String,
+    /// Where to begin.
+    #[prost(uint64, tag = "3")]
+    pub offset: u64,
+}
+/// Nested message and enum types in `PolicyFetch`.
+pub mod policy_fetch {
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum What {
+        Unspecified = 0,
+        Statement = 1,
+        Blob = 2,
+    }
+    impl What {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Unspecified => "WHAT_UNSPECIFIED",
+                Self::Statement => "STATEMENT",
+                Self::Blob => "BLOB",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "WHAT_UNSPECIFIED" => Some(Self::Unspecified),
+                "STATEMENT" => Some(Self::Statement),
+                "BLOB" => Some(Self::Blob),
+                _ => None,
+            }
+        }
+    }
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyFetched {
+    /// Of the whole, in bytes.
+    #[prost(uint64, tag = "1")]
+    pub size: u64,
+    /// At most 512 KiB from the offset.
+    #[prost(bytes = "bytes", tag = "2")]
+    pub data: ::prost::bytes::Bytes,
 }

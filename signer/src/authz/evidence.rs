@@ -42,6 +42,8 @@ impl EvidenceBuilder<'_> {
                 Outcome::Allow(granted) => Some(narrowing(granted)),
                 Outcome::Deny(_) | Outcome::Aborted { .. } => None,
             },
+            // The policies are the configuration's: the gate knows their set by itself.
+            ..pb::Decision::default()
         })
     }
 
@@ -121,6 +123,7 @@ fn verdict(evaluation: &Evaluation) -> pb::PolicyVerdict {
         narrowing: evaluation.narrowing.as_ref().map(narrowing),
         denial: evaluation.denial.as_ref().map(denial),
         host_answers: host_answers(evaluation),
+        ..pb::PolicyVerdict::default()
     }
 }
 

@@ -252,7 +252,10 @@ fn gate(error: &ClientError, id: &RequestId) -> Status {
 
 fn gate_code(error: &ClientError) -> Code {
     match error {
-        ClientError::Unavailable { .. } | ClientError::Deadline => Code::Unavailable,
+        // Stale: the policy set changed again and again; the next attempt is decided under the one in force.
+        ClientError::Unavailable { .. } | ClientError::Deadline | ClientError::Stale { .. } => {
+            Code::Unavailable
+        }
         ClientError::Overloaded { .. } => Code::ResourceExhausted,
         ClientError::Denied { .. } => Code::PermissionDenied,
         ClientError::Invalid { .. }

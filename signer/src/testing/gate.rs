@@ -131,6 +131,7 @@ impl State {
             code: code.into(),
             message: "as the test says".to_owned(),
             retry_after_ms: 250,
+            ..Refusal::default()
         }))
     }
 
@@ -151,9 +152,13 @@ impl State {
                 standing: origin::Standing::Foreign.into(),
                 ..Origin::default()
             }),
-            request::Body::Status(_) | request::Body::Query(_) | request::Body::Cancel(_) => {
-                return None;
-            }
+            request::Body::Status(_)
+            | request::Body::Query(_)
+            | request::Body::Cancel(_)
+            | request::Body::PolicyUpload(_)
+            | request::Body::PolicyStatement(_)
+            | request::Body::PolicyState(_)
+            | request::Body::PolicyFetch(_) => return None,
         })
     }
 

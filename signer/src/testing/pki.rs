@@ -141,6 +141,7 @@ impl TestPki {
             chain: self.chain_file(),
             roots: self.roots_file(),
             authenticators: Vec::new(),
+            rehearsal: true,
             policies: policies.iter().map(|name| (*name).to_owned()).collect(),
             max_renewal_age: None,
             ceiling: Default::default(),

@@ -77,7 +77,7 @@ async fn hostile_policies_of_another_issuer() {
         home.append(&policy(deed, HOSTILE, &format!("{{ decide = {deed:?} }}")));
         home.append(&format!(
             "[[issuers]]\nname = {deed:?}\nkey = \"pkcs11:object=issuing;id=%01\"\nchain = \"issuer-chain.pem\"\n\
-             roots = \"roots.pem\"\npolicies = [{deed:?}]\n"
+             roots = \"roots.pem\"\nrehearsal = true\npolicies = [{deed:?}]\n"
         ));
     }
     let serving = home.serve();

@@ -1,0 +1,7 @@
+//! What decides is what people agreed on: activation, evidence against it, and every way round it.
+
+mod evidence;
+mod life;
+mod people;
+mod quorum;
+mod starts;

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use rustix::process::{Resource, Rlimit, setrlimit};
 use sealwright_identity::SystemClock;
 use sealwright_ledger::{Error, Filter, Ledger, LedgerReader, Outcome};
 
@@ -51,16 +52,62 @@ fn victim() {
     });
 }
 
+/// Not a test of its own: the process of [`large_batches_open_no_file`], which may open none.
+#[test]
+#[ignore = "started by another test"]
+fn writes_without_opening() {
+    let Some(path) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async move {
+        let ledger = Ledger::open(path.as_ref(), config(), Arc::new(SystemClock))
+            .await
+            .unwrap();
+        // What is opened once is open, each cache that there is has been filled.
+        ledger.append(&decision(0)).await.unwrap();
+        let limit = Rlimit {
+            current: Some(0),
+            maximum: Some(0),
+        };
+        setrlimit(Resource::Nofile, limit).unwrap();
+        std::fs::File::open("/proc/self/stat").unwrap_err();
+        for round in 0..8 {
+            let mut tasks = tokio::task::JoinSet::new();
+            for lane in 0..512 {
+                let ledger = ledger.clone();
+                tasks.spawn(async move {
+                    let mut entry = decision(1 + round * 512 + lane);
+                    entry.evidence = vec![7; 24 * 1024];
+                    ledger.append(&entry).await.unwrap();
+                });
+            }
+            tasks.join_all().await;
+        }
+    });
+}
+
+#[test]
+fn large_batches_open_no_file() {
+    let home = Home::new();
+    assert!(child(&home, "crash::writes_without_opening").status().unwrap().success());
+}
+
+/// This binary again, for one of the tests that are not tests.
+fn child(home: &Home, test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command
+        .args(["--exact", test, "--ignored", "--nocapture", "--test-threads=1"])
+        .env(FOLDER, home.path());
+    command
+}
+
 fn spawn(home: &Home) -> (Child, BufReader<ChildStdout>) {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "crash::victim",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
-        .env(FOLDER, home.path())
+    let mut child = child(home, "crash::victim")
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
         .spawn()

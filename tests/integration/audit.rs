@@ -193,6 +193,38 @@ async fn a_certificate_leads_to_its_policies_and_a_policy_to_its_certificates() 
     assert!(table.contains("allowed by 1: policy"), "{table}");
 }
 
+/// What the policy said of a request is what its vector expects, and other settings fail it.
+#[tokio::test]
+async fn a_recorded_request_is_a_vector() {
+    let home = filled().await;
+    let place = home.path().to_str().unwrap();
+    let hour = run(["log", "list", "--home", place, "--policy", "hour", "--output", "json"]).json_lines();
+    let serial = hour[0]["serial"].as_str().unwrap();
+    fs::create_dir(home.file("vectors")).unwrap();
+    let file = home.file("vectors/web.json");
+    let vector = |more: &[&str]| {
+        let arguments = ["policy", "vector", "--home", place, "--serial", serial];
+        run(arguments.iter().chain(more).copied())
+    };
+    vector(&["--out", file.to_str().unwrap()]).success();
+    assert_eq!(vector(&["--out", file.to_str().unwrap()]).code, 2, "it is there");
+    assert_eq!(vector(&["--policy", "other"]).code, 2);
+    let written: Json = serde_json::from_slice(&fs::read(&file).unwrap()).unwrap();
+    assert_eq!(written, vector(&["--policy", "hour"]).json());
+
+    let tested = |decide: &str| {
+        let settings = home.file("settings.json");
+        fs::write(&settings, json!({ "decide": decide }).to_string()).unwrap();
+        let (vectors, settings) = (home.file("vectors"), settings.to_str().unwrap());
+        let vectors = vectors.to_str().unwrap();
+        run(["policy", "test", HOSTILE, "--vectors", vectors, "--settings", settings])
+    };
+    tested("hour").success();
+    let denied = tested("deny");
+    assert_ne!(denied.code, 0);
+    assert!(denied.stderr.contains("1 of 1 vectors"), "{}", denied.stderr);
+}
+
 #[tokio::test]
 async fn a_part_needs_nothing_but_itself() {
     let home = filled().await;

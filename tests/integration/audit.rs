@@ -198,7 +198,10 @@ async fn a_certificate_leads_to_its_policies_and_a_policy_to_its_certificates() 
 async fn a_recorded_request_is_a_vector() {
     let home = filled().await;
     let place = home.path().to_str().unwrap();
-    let hour = run(["log", "list", "--home", place, "--policy", "hour", "--output", "json"]).json_lines();
+    let hour = run([
+        "log", "list", "--home", place, "--policy", "hour", "--output", "json",
+    ])
+    .json_lines();
     let serial = hour[0]["serial"].as_str().unwrap();
     fs::create_dir(home.file("vectors")).unwrap();
     let file = home.file("vectors/web.json");
@@ -217,7 +220,15 @@ async fn a_recorded_request_is_a_vector() {
         fs::write(&settings, json!({ "decide": decide }).to_string()).unwrap();
         let (vectors, settings) = (home.file("vectors"), settings.to_str().unwrap());
         let vectors = vectors.to_str().unwrap();
-        run(["policy", "test", HOSTILE, "--vectors", vectors, "--settings", settings])
+        run([
+            "policy",
+            "test",
+            HOSTILE,
+            "--vectors",
+            vectors,
+            "--settings",
+            settings,
+        ])
     };
     tested("hour").success();
     let denied = tested("deny");

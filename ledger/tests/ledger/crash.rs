@@ -94,7 +94,12 @@ fn writes_without_opening() {
 #[test]
 fn large_batches_open_no_file() {
     let home = Home::new();
-    assert!(child(&home, "crash::writes_without_opening").status().unwrap().success());
+    assert!(
+        child(&home, "crash::writes_without_opening")
+            .status()
+            .unwrap()
+            .success()
+    );
 }
 
 /// This binary again, for one of the tests that are not tests.

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod bench;
+mod ceremony;
 mod policy;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -10,6 +11,10 @@ use sealwright_identity::{HumanDuration, KeyType, SerialNumber, SignedDuration};
 
 pub(crate) use self::{
     bench::BenchArgs,
+    ceremony::{
+        ApproveArgs, CeremonyArgs, CeremonyCommand, Input, KeyKindArg, NewKeyArgs, PinArg, PlanCommand,
+        RunArgs, SignArgs, TranscriptArgs,
+    },
     policy::{
         AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, ReplayArgs, TestArgs,
         VectorArgs, VerifySourceArgs,
@@ -53,6 +58,8 @@ pub(crate) enum Command {
     WhoAllowed(WhoAllowedArgs),
     /// Write, build, test and look at policies.
     Policy(PolicyArgs),
+    /// Make a CA's keys and certificates in an HSM from one plan that people agreed to.
+    Ceremony(CeremonyArgs),
     /// Measure a signer under load: a running one, or one of its own.
     Bench(BenchArgs),
 }

@@ -5,6 +5,7 @@
 
 mod args;
 mod bench;
+mod ceremony;
 mod check;
 mod dev;
 mod environment;
@@ -58,6 +59,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::WhoAllowed(who) => log::who_allowed::run(&who, cli.output.unwrap_or_default()),
         Command::Log(log) => log::run(&log, cli.output.unwrap_or_default()),
         Command::Policy(policy) => policy::run(&policy, cli.output.unwrap_or_default()),
+        Command::Ceremony(ceremony) => ceremony::run(&ceremony, cli.output.unwrap_or_default()),
         Command::Bench(bench) => bench::run(&bench, cli.output.unwrap_or_default()),
         Command::Issue(issue) => issue::run(&issue, cli.output.unwrap_or_default()),
     }

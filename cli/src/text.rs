@@ -168,3 +168,23 @@ scripts and macros: do it where you would run its author's programs.
 
 Example:
   sealwright policy verify-source one-team.wasm one-team.source.tar";
+
+pub(crate) const CEREMONY: &str = "\
+The steps of a ceremony, on one machine or on several that exchange files:
+  sealwright ceremony plan lint plan.toml
+  sealwright ceremony plan digest plan.toml                       read aloud, in words
+  sealwright ceremony approve --plan plan.toml --roster roster.toml --role operator --key anna.pem --out anna.txt
+  sealwright ceremony run --plan plan.toml --roster roster.toml --approval anna.txt --approval bert.txt --out ./root-1
+  sealwright ceremony sign ./root-1 --key anna.pem
+
+docs/ceremony.md is the script for the people in the room.";
+
+pub(crate) const CEREMONY_RUN: &str = "\
+What was done is written down before it is done. A ceremony that was cut off goes on with the same command
+and --resume: keys that were made are found again, and the same bytes are signed.
+PINs come from a prompt without echo, a file or a descriptor; never from the command line.
+
+Examples:
+  sealwright ceremony run --plan plan.toml --roster roster.toml --approval anna.txt --approval bert.txt --out ./root-1
+  sealwright ceremony run … --pin root=file:/run/pin --so-pin root=fd:3 --sign-with anna.pem
+  sealwright ceremony run … --resume";

@@ -162,6 +162,18 @@ pub enum Error {
     /// A key that this crate does not generate.
     #[error("keys of type {0} are not generated here")]
     KeyTypeUnsupported(sealwright_identity::KeyType),
+    /// The file that is loaded is not the one that was hashed.
+    #[error("the PKCS#11 module {} was changed while it was loaded", path.display())]
+    ModuleReplaced {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A signature cannot be asked for, or what came back is none.
+    #[error("the token's signature cannot be used: {reason}")]
+    Signature {
+        /// Why.
+        reason: String,
+    },
     /// The token's files could not be written or synced.
     #[error("cannot use {}", path.display())]
     Files {
@@ -180,6 +192,14 @@ impl Error {
             Self::PinRefused { .. } | Self::PinUnusable { .. } | Self::PinRemembered { .. } => true,
             Self::Pin { source, .. } => source.needs_operator(),
             _ => false,
+        }
+    }
+
+    /// The name of the return value of the call that failed, if one did.
+    pub fn return_value(&self) -> Option<&'static str> {
+        match self {
+            Self::Call { source, .. } | Self::PinRefused { source, .. } => Some(source.rv()),
+            _ => None,
         }
     }
 

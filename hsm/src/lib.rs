@@ -20,6 +20,7 @@
 
 mod asn1;
 mod attempt;
+pub mod ceremony;
 pub mod config;
 mod error;
 mod inspect;

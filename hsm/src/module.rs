@@ -131,6 +131,15 @@ static LOADED: LazyLock<Mutex<HashMap<PathBuf, Loaded>>> = LazyLock::new(Mutex::
 impl Module {
     /// Loads and initialises the module, or joins those who use it already.
     pub(crate) fn load(path: &Path, metrics: &Metrics) -> Result<Arc<Self>, ModuleError> {
+        Self::load_through(path, None, metrics)
+    }
+
+    /// As [`Module::load`], but the file is opened by another name, such as that of a descriptor.
+    pub(crate) fn load_through(
+        path: &Path,
+        through: Option<&Path>,
+        metrics: &Metrics,
+    ) -> Result<Arc<Self>, ModuleError> {
         let not_loaded = |reason: String| ModuleError::Load {
             path: path.to_owned(),
             reason,
@@ -145,7 +154,8 @@ impl Module {
                 module.functions.clone()
             }
             None => {
-                let functions = Pkcs11::new(&path).map_err(|error| not_loaded(error.to_string()))?;
+                let functions =
+                    Pkcs11::new(through.unwrap_or(&path)).map_err(|error| not_loaded(error.to_string()))?;
                 initialize(&functions, metrics).map_err(|source| ModuleError::Initialize {
                     path: path.clone(),
                     source,

@@ -132,6 +132,17 @@ impl Pin {
         Self(SecretBox::new(Box::new(bytes)))
     }
 
+    /// One PIN of which several people know a part each, in their order.
+    #[must_use]
+    pub fn join(parts: &[Self]) -> Self {
+        let length = parts.iter().map(|part| part.bytes().len()).sum();
+        let mut whole = Vec::with_capacity(length);
+        for part in parts {
+            whole.extend_from_slice(part.bytes());
+        }
+        Self::new(whole)
+    }
+
     pub(crate) fn bytes(&self) -> &[u8] {
         self.0.expose_secret()
     }

@@ -92,12 +92,24 @@ impl Token {
     /// As [`Token::open`].
     pub fn open_with(config: &TokenConfig, marker_dir: &Path, metrics: &Metrics) -> Result<Self, Error> {
         let (module, found) = locate(config, metrics)?;
-        let Found { slot, info } = found;
-        refuse_unusable(&info)?;
-        let pin = config.pin.read(&info.label).map_err(|source| Error::Pin {
-            token: info.label.clone(),
+        refuse_unusable(&found.info)?;
+        let label = &found.info.label;
+        let pin = config.pin.read(label).map_err(|source| Error::Pin {
+            token: label.clone(),
             source,
         })?;
+        Self::log_in_to(module, found, pin, marker_dir)
+    }
+
+    /// Logs in to a token that was found.
+    pub(crate) fn log_in_to(
+        module: Arc<Module>,
+        found: Found,
+        pin: Pin,
+        marker_dir: &Path,
+    ) -> Result<Self, Error> {
+        let Found { slot, info } = found;
+        refuse_unusable(&info)?;
         let attempts = Attempts::open(marker_dir, &info, &pin)?;
         let mechanisms = slots::mechanisms(&module, slot)?;
         let anchor = module

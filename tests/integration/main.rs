@@ -14,6 +14,7 @@ mod authentication;
 mod authoring;
 mod boundary;
 mod callers;
+mod ceremony;
 mod certificate;
 mod cli;
 mod config;

@@ -13,6 +13,7 @@
     reason = "test support: a failure here is a failed test"
 )]
 
+pub mod ceremony;
 pub mod client;
 pub mod command;
 pub mod csr;

@@ -1,7 +1,8 @@
 //! The to-be-signed bytes of CA certificates, roots and intermediates: one profile, built from fields.
 //!
 //! The profile: version 3; basicConstraints (critical, a CA), keyUsage (critical, keyCertSign and cRLSign),
-//! subjectKeyIdentifier, authorityKeyIdentifier. No names, no extended key usages.
+//! subjectKeyIdentifier, authorityKeyIdentifier; then, where a ceremony's plan says so, cRLDistributionPoints,
+//! authorityInfoAccess, and our own mark of a rehearsal. No names, no extended key usages.
 
 use sealwright_identity::{SerialNumber, Validity};
 
@@ -35,11 +36,24 @@ pub struct AuthorityFields {
     pub signature_algorithm: SignatureAlgorithm,
 }
 
+/// What a CA certificate may say beyond its fields; nothing, by default.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuthorityExtensions {
+    /// Where the issuer's CRL is, for a certificate below a root.
+    pub crl_urls: Vec<String>,
+    /// Where the issuer's certificate is.
+    pub issuer_urls: Vec<String>,
+    /// The id of the rehearsal that the certificate comes from.
+    pub rehearsal: Option<[u8; 16]>,
+}
+
 /// The exact bytes of a CA certificate that a signature covers, and the fields that they hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityTbs {
     der: Vec<u8>,
     fields: AuthorityFields,
+    /// Most have none.
+    extensions: Box<AuthorityExtensions>,
     ski: [u8; 20],
 }
 
@@ -49,11 +63,24 @@ impl AuthorityTbs {
     /// # Errors
     /// When a name is empty or not DER, the key is not supported, or a time or the path length cannot be written.
     pub fn build(fields: &AuthorityFields) -> Result<Self, AuthorityError> {
+        Self::build_with(fields, &AuthorityExtensions::default())
+    }
+
+    /// Builds the bytes, with more extensions.
+    ///
+    /// # Errors
+    /// As [`Self::build`], and when a URL is not plain ASCII.
+    pub fn build_with(fields: &AuthorityFields, more: &AuthorityExtensions) -> Result<Self, AuthorityError> {
         let spki = SpkiRef::parse(&fields.spki_der).map_err(AuthorityError::Key)?;
         check_name(&fields.subject_der)?;
         check_name(&fields.issuer_der)?;
         if fields.path_len.is_some_and(|length| length > 127) {
             return Err(AuthorityError::PathLength);
+        }
+        let mut urls = more.crl_urls.iter().chain(&more.issuer_urls);
+        if let Some(url) = urls.find(|url| url.is_empty() || !url.bytes().all(|byte| byte.is_ascii_graphic()))
+        {
+            return Err(AuthorityError::Url(url.clone()));
         }
         let not_before = time::date_time(fields.validity.not_before())?;
         let not_after = time::date_time(fields.validity.not_after())?;
@@ -68,12 +95,16 @@ impl AuthorityTbs {
             w.raw(&fields.subject_der);
             w.raw(spki.der());
             w.nest(tag::context_constructed(3), |w| {
-                w.nest(tag::SEQUENCE, |w| extensions(w, fields, &ski));
+                w.nest(tag::SEQUENCE, |w| {
+                    extensions(w, fields, &ski);
+                    more_extensions(w, more);
+                });
             });
         });
         Ok(Self {
             der: w.into_bytes(),
             fields: fields.clone(),
+            extensions: Box::new(more.clone()),
             ski,
         })
     }
@@ -82,6 +113,12 @@ impl AuthorityTbs {
     #[must_use]
     pub fn fields(&self) -> &AuthorityFields {
         &self.fields
+    }
+
+    /// What they say beyond that.
+    #[must_use]
+    pub fn extensions(&self) -> &AuthorityExtensions {
+        &self.extensions
     }
 
     /// The CA's own key identifier, for what it issues.
@@ -119,6 +156,39 @@ fn extensions(w: &mut Writer, fields: &AuthorityFields, ski: &[u8]) {
     encode::key_identifiers(w, ski, fields.aki.as_deref().unwrap_or(ski));
 }
 
+fn more_extensions(w: &mut Writer, more: &AuthorityExtensions) {
+    let url = |w: &mut Writer, url: &String| w.value(tag::context(6), url.as_bytes());
+    if !more.crl_urls.is_empty() {
+        encode::extension(w, oids::CRL_DISTRIBUTION_POINTS, false, |w| {
+            w.nest(tag::SEQUENCE, |w| {
+                for crl in &more.crl_urls {
+                    // DistributionPoint, distributionPoint, fullName.
+                    w.nest(tag::SEQUENCE, |w| {
+                        w.nest(tag::context_constructed(0), |w| {
+                            w.nest(tag::context_constructed(0), |w| url(w, crl));
+                        });
+                    });
+                }
+            });
+        });
+    }
+    if !more.issuer_urls.is_empty() {
+        encode::extension(w, oids::AUTHORITY_INFO_ACCESS, false, |w| {
+            w.nest(tag::SEQUENCE, |w| {
+                for issuer in &more.issuer_urls {
+                    w.nest(tag::SEQUENCE, |w| {
+                        w.value(tag::OID, oids::CA_ISSUERS);
+                        url(w, issuer);
+                    });
+                }
+            });
+        });
+    }
+    if let Some(id) = &more.rehearsal {
+        encode::extension(w, oids::REHEARSAL, false, |w| w.value(tag::OCTET_STRING, id));
+    }
+}
+
 fn check_name(der: &[u8]) -> Result<(), AuthorityError> {
     match name::check(der) {
         Ok(true) => Ok(()),
@@ -142,6 +212,9 @@ pub enum AuthorityError {
     /// A time that a certificate cannot hold.
     #[error("the authority's validity is not valid")]
     Validity(#[from] TimeError),
+    /// A URL that an extension cannot hold.
+    #[error("{0:?} is no URL of plain ASCII characters")]
+    Url(String),
     /// Above 127.
     #[error("a path length is at most 127")]
     PathLength,

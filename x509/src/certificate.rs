@@ -171,6 +171,22 @@ impl<'a> CertificateRef<'a> {
         Ok(value.map(extensions::subject_key_identifier).transpose()?)
     }
 
+    /// The id of the rehearsal that it comes from, if it does.
+    ///
+    /// # Errors
+    /// When the mark is there and cannot be read.
+    pub fn rehearsal(&self) -> Result<Option<[u8; 16]>, CertificateError> {
+        let Some(value) = self.extension(oids::REHEARSAL) else {
+            return Ok(None);
+        };
+        let mut mark = Reader::new(value, "Rehearsal")?;
+        let id = mark.take(Tag::OctetString)?;
+        mark.finish()?;
+        let id = <[u8; 16]>::try_from(id);
+        id.map(Some)
+            .map_err(|_| Malformed::value("Rehearsal", Tag::OctetString).into())
+    }
+
     /// The URIs among its alternative names, unchecked.
     ///
     /// # Errors

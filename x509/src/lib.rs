@@ -30,13 +30,13 @@ use std::time::Duration;
 
 pub use algorithm::SignatureAlgorithm;
 pub use asn1::Malformed;
-pub use authority::{AuthorityFields, AuthorityTbs};
+pub use authority::{AuthorityExtensions, AuthorityFields, AuthorityTbs};
 pub use ceiling::CeilingViolation;
 pub use certificate::CertificateRef;
 pub use csr::{CsrError, CsrFacts, CsrLimits, VerifiedCsr};
 pub use extensions::ExtensionsError;
 pub use issuer::{ChainError, IssuerChain};
-pub use lint::{Finding, lint_leaf};
+pub use lint::{Finding, lint_authority, lint_leaf};
 pub use request::{RequestFields, RequestTbs};
 pub use spki::SpkiRef;
 pub use tbs::{LeafFields, LeafKind, LeafTbs, TbsError};

@@ -3,6 +3,8 @@
 //! The profile keeps us from writing what we do not mean; this finds what we mean and should not. A finding is
 //! a fault of ours, never of an applicant, and stops the issuance.
 
+mod authority;
+
 use std::fmt;
 
 use der::{Decode, oid::AssociatedOid};
@@ -17,6 +19,7 @@ use x509_cert::{
     },
 };
 
+pub use self::authority::lint_authority;
 use crate::{issuer::IssuerChain, tbs::LeafTbs};
 
 /// One thing that is wrong.

@@ -25,6 +25,16 @@ pub(crate) const ANY_EXTENDED_KEY_USAGE: &[u8] = &[0x55, 0x1d, 0x25, 0x00];
 pub(crate) const SERVER_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x01];
 pub(crate) const CLIENT_AUTH: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x03, 0x02];
 
+/// AuthorityInfoAccess and its caIssuers (RFC 5280, section 4.2.2.1); cRLDistributionPoints (4.2.1.13).
+pub(crate) const AUTHORITY_INFO_ACCESS: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x01, 0x01];
+pub(crate) const CA_ISSUERS: &[u8] = &[0x2b, 0x06, 0x01, 0x05, 0x05, 0x07, 0x30, 0x02];
+pub(crate) const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 0x1f];
+
+/// Our own, below an arc that needs no registration and that every parser can hold (ADR 11): the extension of
+/// certificates from a rehearsal, and the attribute of requests that confirm a ceremony.
+pub(crate) const REHEARSAL: &[u8] = &[0x69, 0x85, 0x94, 0xee, 0xa0, 0x39, 0x01];
+pub(crate) const CONFIRMATION: &[u8] = &[0x69, 0x85, 0x94, 0xee, 0xa0, 0x39, 0x02];
+
 /// Octets of an object identifier without a dotted form that are shown.
 const SHOWN: usize = 64;
 
@@ -68,6 +78,11 @@ mod tests {
             (ANY_EXTENDED_KEY_USAGE, "2.5.29.37.0"),
             (SERVER_AUTH, "1.3.6.1.5.5.7.3.1"),
             (CLIENT_AUTH, "1.3.6.1.5.5.7.3.2"),
+            (AUTHORITY_INFO_ACCESS, "1.3.6.1.5.5.7.1.1"),
+            (CA_ISSUERS, "1.3.6.1.5.5.7.48.2"),
+            (CRL_DISTRIBUTION_POINTS, "2.5.29.31"),
+            (REHEARSAL, "2.25.1385926713.1"),
+            (CONFIRMATION, "2.25.1385926713.2"),
         ];
         for (contents, text) in table {
             assert_eq!(dotted(contents), text);

@@ -1,6 +1,6 @@
 //! The to-be-signed bytes of certification requests of our own (RFC 2986): a CA's to another CA, a client's to us.
 
-use sealwright_identity::San;
+use sealwright_identity::{Digest, San};
 
 use crate::{
     algorithm::SignatureAlgorithm,
@@ -39,6 +39,19 @@ impl RequestTbs {
     /// # Errors
     /// When the subject is not DER, the key is not supported, or the algorithm is not for it.
     pub fn build(fields: &RequestFields) -> Result<Self, RequestError> {
+        Self::encode(fields, None)
+    }
+
+    /// Builds the bytes of a request that no CA is asked with: its attribute holds a digest of a ceremony's
+    /// transcript or plan, so that the key says "I was made there".
+    ///
+    /// # Errors
+    /// As [`Self::build`].
+    pub fn build_confirming(fields: &RequestFields, digest: &Digest) -> Result<Self, RequestError> {
+        Self::encode(fields, Some(digest))
+    }
+
+    fn encode(fields: &RequestFields, confirming: Option<&Digest>) -> Result<Self, RequestError> {
         let spki = SpkiRef::parse(&fields.spki_der).map_err(RequestError::Key)?;
         if SignatureAlgorithm::for_ca_key(spki.key_type()) != fields.signature_algorithm {
             return Err(RequestError::Algorithm);
@@ -52,6 +65,9 @@ impl RequestTbs {
             w.nest(tag::context_constructed(0), |w| {
                 if !fields.sans.is_empty() {
                     extension_request(w, &fields.sans);
+                }
+                if let Some(digest) = confirming {
+                    confirmation(w, digest);
                 }
             });
         });
@@ -78,6 +94,13 @@ impl RequestTbs {
     pub fn assemble(&self, signature: &[u8]) -> Vec<u8> {
         tbs::assemble(&self.der, self.signature_algorithm, signature)
     }
+}
+
+fn confirmation(w: &mut Writer, digest: &Digest) {
+    w.nest(tag::SEQUENCE, |w| {
+        w.value(tag::OID, oids::CONFIRMATION);
+        w.nest(tag::SET, |w| w.value(tag::OCTET_STRING, digest.as_bytes()));
+    });
 }
 
 fn extension_request(w: &mut Writer, sans: &[San]) {

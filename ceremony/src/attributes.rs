@@ -1,0 +1,245 @@
+//! What a key that was just made must say of itself, one table for each custody.
+//!
+//! Every attribute of the table is read back. What the token says otherwise is a deviation; what it does not tell is
+//! *not reported*, and accepted only where the plan names it. Nothing is assumed.
+
+use sealwright_hsm::ceremony::{Reported, mechanism_name};
+use sealwright_identity::KeyType;
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Custody;
+
+/// Both halves of a key, as the token reports them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PairReport {
+    pub(crate) private: Reported,
+    pub(crate) public: Reported,
+}
+
+/// What was ordered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ordered<'a> {
+    pub(crate) label: &'a str,
+    pub(crate) id: &'a [u8],
+    pub(crate) key_type: KeyType,
+    pub(crate) custody: Custody,
+    /// Whether the token took `CKA_ALLOWED_MECHANISMS`.
+    pub(crate) restricted: bool,
+    /// The public key that certificates will hold.
+    pub(crate) spki: &'a [u8],
+    pub(crate) accept_not_reported: &'a [String],
+}
+
+/// What one half must say, attribute by attribute.
+type Table = Vec<(&'static str, String)>;
+
+/// Compares; gives the accepted attributes that were not reported, as `private CKA_…`.
+///
+/// # Errors
+/// With everything that deviates.
+pub(crate) fn check(report: &PairReport, ordered: &Ordered<'_>) -> Result<Vec<String>, Vec<String>> {
+    let mut deviations = Vec::new();
+    let mut silent = Vec::new();
+    let halves = [
+        ("private", &report.private, private(ordered)),
+        ("public", &report.public, public(ordered)),
+    ];
+    for (half, reported, table) in halves {
+        for (name, wanted) in table {
+            match reported.get(name).cloned().flatten() {
+                Some(found) if found == wanted => {}
+                Some(found) => deviations.push(format!("{half} {name} is {found}, not {wanted}")),
+                None if ordered
+                    .accept_not_reported
+                    .iter()
+                    .any(|accepted| accepted == name) =>
+                {
+                    silent.push(format!("{half} {name}"));
+                }
+                None => deviations.push(format!(
+                    "{half} {name} is not reported (a plan accepts that by `accept_not_reported`)"
+                )),
+            }
+        }
+    }
+    if !holds(&report.public, ordered) {
+        deviations.push("the public attributes are not those of the public key".to_owned());
+    }
+    if deviations.is_empty() {
+        Ok(silent)
+    } else {
+        Err(deviations)
+    }
+}
+
+fn private(ordered: &Ordered<'_>) -> Table {
+    let (generation, signature) = mechanism_name(ordered.key_type).unwrap_or_default();
+    let mut table = common(ordered, "CKO_PRIVATE_KEY");
+    table.extend([
+        ("CKA_PRIVATE", yes()),
+        ("CKA_SENSITIVE", yes()),
+        ("CKA_ALWAYS_SENSITIVE", yes()),
+        ("CKA_LOCAL", yes()),
+        ("CKA_KEY_GEN_MECHANISM", generation),
+        ("CKA_SIGN", yes()),
+        ("CKA_SIGN_RECOVER", no()),
+        ("CKA_DECRYPT", no()),
+        ("CKA_UNWRAP", no()),
+        ("CKA_DERIVE", no()),
+    ]);
+    match ordered.custody {
+        // A vendor's clone goes from token to token by the vendor's means: the key stays one that cannot be extracted.
+        Custody::HsmOnly | Custody::VendorClone | Custody::Wrapped => {
+            table.extend([("CKA_EXTRACTABLE", no()), ("CKA_NEVER_EXTRACTABLE", yes())])
+        }
+    }
+    if ordered.restricted {
+        table.push(("CKA_ALLOWED_MECHANISMS", signature));
+    }
+    table
+}
+
+fn public(ordered: &Ordered<'_>) -> Table {
+    let mut table = common(ordered, "CKO_PUBLIC_KEY");
+    table.extend([
+        ("CKA_PRIVATE", no()),
+        ("CKA_VERIFY", yes()),
+        ("CKA_ENCRYPT", no()),
+        ("CKA_WRAP", no()),
+        ("CKA_DERIVE", no()),
+    ]);
+    let curve = match ordered.key_type {
+        KeyType::P256 => Some("06082a8648ce3d030107"),
+        KeyType::P384 => Some("06052b81040022"),
+        KeyType::Ed25519 => Some("06032b6570"),
+        KeyType::Rsa(_) => None,
+    };
+    match curve {
+        Some(curve) => table.push(("CKA_EC_PARAMS", curve.to_owned())),
+        None => table.push(("CKA_PUBLIC_EXPONENT", "010001".to_owned())),
+    }
+    table
+}
+
+fn common(ordered: &Ordered<'_>, class: &str) -> Table {
+    let kind = match ordered.key_type {
+        KeyType::P256 | KeyType::P384 => "CKK_EC",
+        KeyType::Ed25519 => "CKK_EC_EDWARDS",
+        KeyType::Rsa(_) => "CKK_RSA",
+    };
+    vec![
+        ("CKA_CLASS", class.to_owned()),
+        ("CKA_KEY_TYPE", kind.to_owned()),
+        ("CKA_LABEL", ordered.label.to_owned()),
+        ("CKA_ID", hex::encode(ordered.id)),
+        ("CKA_TOKEN", yes()),
+        ("CKA_MODIFIABLE", no()),
+    ]
+}
+
+/// Whether the public key in certificates is the one that the token reports.
+fn holds(public: &Reported, ordered: &Ordered<'_>) -> bool {
+    let told = |name: &str| public.get(name).cloned().flatten().unwrap_or_default();
+    let spki = hex::encode(ordered.spki);
+    match ordered.key_type {
+        // Wrapped in an octet string, or bare.
+        KeyType::P256 | KeyType::P384 | KeyType::Ed25519 => {
+            let octets = match ordered.key_type {
+                KeyType::P256 => 65,
+                KeyType::P384 => 97,
+                _ => 32,
+            };
+            let point = told("CKA_EC_POINT");
+            let start = point.len().saturating_sub(2 * octets);
+            let point = point.get(start..).unwrap_or_default();
+            point.len() == 2 * octets && spki.ends_with(point)
+        }
+        KeyType::Rsa(bits) => {
+            let modulus = told("CKA_MODULUS");
+            let modulus = modulus.trim_start_matches("00");
+            u64::try_from(modulus.len()) == Ok(u64::from(bits) / 4) && spki.contains(modulus)
+        }
+    }
+}
+
+fn yes() -> String {
+    "true".to_owned()
+}
+
+fn no() -> String {
+    "false".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ordered<'a>(spki: &'a [u8], accept: &'a [String]) -> Ordered<'a> {
+        Ordered {
+            label: "root",
+            id: &[1, 2],
+            key_type: KeyType::P256,
+            custody: Custody::HsmOnly,
+            restricted: true,
+            spki,
+            accept_not_reported: accept,
+        }
+    }
+
+    fn good(ordered: &Ordered<'_>) -> PairReport {
+        let told = |table: Table| -> Reported {
+            let told = table.into_iter();
+            told.map(|(name, value)| (name.to_owned(), Some(value))).collect()
+        };
+        let mut report = PairReport {
+            private: told(private(ordered)),
+            public: told(public(ordered)),
+        };
+        let point = hex::encode([4; 65]);
+        report
+            .public
+            .insert("CKA_EC_POINT".to_owned(), Some(format!("0441{point}")));
+        report
+    }
+
+    /// Each attribute of the table alone, told otherwise and not told.
+    #[test]
+    fn every_attribute_counts() {
+        let spki = [4; 65];
+        let order = ordered(&spki, &[]);
+        let report = good(&order);
+        assert_eq!(check(&report, &order), Ok(vec![]));
+        let names: Vec<_> = report.private.keys().cloned().collect();
+        assert!(names.len() >= 18);
+        for name in names {
+            for told in [Some("odd".to_owned()), None] {
+                let mut other = report.clone();
+                other.private.insert(name.clone(), told);
+                let deviations = check(&other, &order).unwrap_err();
+                assert!(deviations[0].contains(&name), "{deviations:?}");
+            }
+        }
+        for name in report.public.keys() {
+            let mut other = report.clone();
+            other.public.insert(name.clone(), None);
+            check(&other, &order).unwrap_err();
+        }
+        let another = [5; 65];
+        check(&report, &ordered(&another, &[])).unwrap_err();
+    }
+
+    #[test]
+    fn what_is_not_reported_is_accepted_only_where_the_plan_says_so() {
+        let accept = ["CKA_LOCAL".to_owned()];
+        let spki = [4; 65];
+        let order = ordered(&spki, &accept);
+        let mut report = good(&order);
+        report.private.insert("CKA_LOCAL".to_owned(), None);
+        assert_eq!(check(&report, &order), Ok(vec!["private CKA_LOCAL".to_owned()]));
+        report
+            .private
+            .insert("CKA_LOCAL".to_owned(), Some("false".to_owned()));
+        check(&report, &order).unwrap_err();
+    }
+}

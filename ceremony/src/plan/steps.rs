@@ -1,0 +1,191 @@
+//! What a plan can ask for.
+
+use sealwright_identity::{KeyType, Timestamp};
+use sealwright_statement::policy::Name;
+use serde::{Deserialize, Serialize};
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Step {
+    /// Makes a key pair in a token.
+    Key(KeyStep),
+    /// A certificate that its own key signs.
+    Root(RootStep),
+    /// A CA certificate that another CA of the plan signs.
+    Intermediate(CertificateStep),
+    /// A request to a CA elsewhere.
+    Csr(CsrStep),
+    /// A certificate from elsewhere, for a key that is in a token already.
+    ImportCertificate(ImportStep),
+    /// Everybody stops, and the transcript's head is read aloud.
+    Checkpoint(CheckpointStep),
+}
+
+impl Step {
+    /// Its name, which no other has.
+    #[must_use]
+    pub const fn name(&self) -> &Name {
+        match self {
+            Self::Key(step) => &step.name,
+            Self::Root(step) => &step.name,
+            Self::Intermediate(step) => &step.name,
+            Self::Csr(step) => &step.name,
+            Self::ImportCertificate(step) => &step.name,
+            Self::Checkpoint(step) => &step.name,
+        }
+    }
+
+    /// What it is, for people.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "key",
+            Self::Root(_) => "root",
+            Self::Intermediate(_) => "intermediate",
+            Self::Csr(_) => "csr",
+            Self::ImportCertificate(_) => "import-certificate",
+            Self::Checkpoint(_) => "checkpoint",
+        }
+    }
+}
+
+/// A key pair to make.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyStep {
+    /// The step's name.
+    pub name: Name,
+    /// The token that it is made in.
+    pub token: Name,
+    /// `CKA_LABEL`.
+    pub label: String,
+    /// Kind and size.
+    pub algorithm: KeyType,
+    /// What it is for.
+    #[serde(default)]
+    pub purpose: Purpose,
+    /// What becomes of it when the token is lost.
+    #[serde(default)]
+    pub custody: Custody,
+}
+
+/// What a key is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Purpose {
+    /// Certificates.
+    #[default]
+    Issuing,
+    /// A signer's health probes.
+    Health,
+    /// Checkpoints of the ledger.
+    Checkpoint,
+}
+
+/// What becomes of a key when its token is lost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Custody {
+    /// It is lost, too: rotate.
+    #[default]
+    HsmOnly,
+    /// The vendor's own procedure clones the token.
+    VendorClone,
+    /// A wrapped copy is kept. Not built yet.
+    Wrapped,
+}
+
+/// A root certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootStep {
+    /// The step's name, and the file's.
+    pub name: Name,
+    /// The step that makes its key.
+    pub key: Name,
+    /// What it says.
+    pub profile: Profile,
+}
+
+/// An intermediate certificate.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CertificateStep {
+    /// The step's name, and the file's.
+    pub name: Name,
+    /// The step that makes its key.
+    pub key: Name,
+    /// The step that makes its issuer's certificate.
+    pub issuer: Name,
+    /// What it says.
+    pub profile: Profile,
+}
+
+/// What a CA certificate says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// The organization in its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    /// The common name.
+    pub common_name: String,
+    /// Valid from.
+    pub not_before: Timestamp,
+    /// Valid to.
+    pub not_after: Timestamp,
+    /// How many CA certificates may follow on the way to a leaf.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_length: Option<u8>,
+    /// Where its issuer's CRL is.
+    #[serde(default)]
+    pub crl_urls: Vec<String>,
+    /// Where its issuer's certificate is.
+    #[serde(default)]
+    pub issuer_urls: Vec<String>,
+    /// URI name constraints, which are never written: who asks for them is told why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub permitted_uri_domains: Vec<String>,
+}
+
+/// A request to a CA elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CsrStep {
+    /// The step's name, and the file's.
+    pub name: Name,
+    /// The step that makes its key.
+    pub key: Name,
+    /// The organization in its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organization: Option<String>,
+    /// The common name.
+    pub common_name: String,
+}
+
+/// A certificate from elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportStep {
+    /// The step's name, and the file's.
+    pub name: Name,
+    /// The token that its key is in.
+    pub token: Name,
+    /// The key's `CKA_LABEL`.
+    pub label: String,
+    /// The key's `CKA_ID`, in hexadecimal digits.
+    pub id: String,
+    /// The certificate, PEM.
+    pub certificate: String,
+    /// The certificates above it, PEM, the root last.
+    pub parents: String,
+}
+
+/// A pause.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CheckpointStep {
+    /// The step's name.
+    pub name: Name,
+}

@@ -1,0 +1,39 @@
+//! The people in the room, as the program meets them.
+
+use sealwright_hsm::Pin;
+use sealwright_identity::Digest;
+
+use crate::error::Error;
+
+/// Whose PIN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinFor {
+    /// The security officer's: it initialises a token.
+    SecurityOfficer,
+    /// The user's: it makes keys and signs.
+    User,
+}
+
+/// Whoever shows what happens, and asks.
+pub trait Room {
+    /// Shows one line.
+    fn say(&mut self, line: &str);
+
+    /// Says what is about to happen and cannot be undone, and asks whether it shall.
+    ///
+    /// # Errors
+    /// When it shall not, or nobody answers.
+    fn go(&mut self, what: &str) -> Result<(), Error>;
+
+    /// Asks for three words of a digest that is read aloud. How it was confirmed goes into the transcript.
+    ///
+    /// # Errors
+    /// When other words were typed, or nobody answers.
+    fn confirm(&mut self, what: &str, digest: &Digest) -> Result<String, Error>;
+
+    /// A PIN of a token, in as many parts as the plan says.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn pin(&mut self, token: &str, whose: PinFor, parts: u64) -> Result<Pin, Error>;
+}

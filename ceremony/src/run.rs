@@ -1,0 +1,300 @@
+//! The ceremony itself: one straight program over the journal.
+
+mod certificate;
+mod closing;
+mod key;
+mod request;
+mod session;
+mod sign;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::Path;
+
+use sealwright_hsm::ceremony::Officer;
+use sealwright_statement::policy::Name;
+use serde::{Deserialize, Serialize};
+
+pub use self::closing::Finished;
+use crate::approval::{ApprovedPlan, Signatory};
+use crate::chain::{MadeCertificate, MadeKey};
+use crate::error::Error;
+use crate::head::{Head, Outcome};
+use crate::id::CeremonyId;
+use crate::journal::{Journal, JournalError};
+use crate::outputs::{self, OutputFile};
+use crate::plan::{Plan, Step};
+use crate::preconditions::{Place, Prepared, Surroundings};
+use crate::room::Room;
+
+/// The journal's name in the transcript.
+pub(crate) const EVENTS: &str = "events.jsonl";
+
+/// A ceremony behind stage 0: its transcript is begun, nothing of the module has run.
+#[derive(Debug)]
+pub struct Ceremony {
+    prepared: Prepared,
+    journal: Journal,
+    place: Place,
+}
+
+impl Ceremony {
+    /// Passes stage 0, and begins the transcript or opens it again.
+    ///
+    /// # Errors
+    /// When a precondition does not hold, or the folders cannot be used.
+    pub fn begin(approved: ApprovedPlan, surroundings: &Surroundings) -> Result<Self, Error> {
+        let prepared = Prepared::stage_0(approved, surroundings)?;
+        let place = surroundings.place.clone();
+        make_folder(&place.transcript, 0o755)?;
+        make_folder(&place.state, 0o700)?;
+        outputs::write_inputs(&place.transcript, &prepared.approved)?;
+        let (path, plan) = (place.transcript.join(EVENTS), prepared.approved.plan().digest());
+        let (clock, crash) = (surroundings.clock.clone(), surroundings.crash);
+        let journal = if path.exists() {
+            Journal::reopen(&path, plan, clock, crash)?
+        } else {
+            Journal::create(&path, plan, clock, crash)?
+        };
+        Ok(Self {
+            prepared,
+            journal,
+            place,
+        })
+    }
+
+    /// Does what the plan says, from where the transcript ends.
+    ///
+    /// # Errors
+    /// With the first thing that does not go well. What was done is in the transcript, and the same call goes on.
+    pub fn run(self, room: &mut dyn Room) -> Result<Finished, Error> {
+        let Self {
+            prepared: Prepared { approved, module },
+            mut journal,
+            place,
+        } = self;
+        begin(&mut journal, &approved)?;
+        let officers = session::open(&mut journal, &approved, module, &place, room)?;
+        let mut run = Run::new(&approved, journal);
+        run.officers = officers;
+        run.room = Some(room);
+        run.steps()?;
+        run.close()?;
+        let head = run.head();
+        let files = outputs::files(&run)?;
+        Ok(Finished::new(place, head, files))
+    }
+}
+
+/// Runs the program over a journal that is whole, without a token: whatever it holds must be what the plan leads to.
+/// Gives the end of it, what was made, and the journal.
+pub(crate) fn follow(
+    approved: &ApprovedPlan,
+    mut journal: Journal,
+) -> Result<(Head, Vec<OutputFile>, Journal), Error> {
+    begin(&mut journal, approved)?;
+    session::follow(&mut journal, approved)?;
+    let mut run = Run::new(approved, journal);
+    run.steps()?;
+    run.close()?;
+    let (head, files) = (run.head(), outputs::files(&run)?);
+    if let Some(event) = run.journal.unexplained() {
+        return Err(Error::check(
+            &event.step,
+            format!(
+                "event {} ({}) is not one that the plan leads to",
+                event.sequence, event.call
+            ),
+        ));
+    }
+    Ok((head, files, run.journal))
+}
+
+/// The first fact: what this transcript is of.
+fn begin(journal: &mut Journal, approved: &ApprovedPlan) -> Result<(), Error> {
+    let plan = approved.plan().plan();
+    journal.fact(
+        "begin",
+        "plan",
+        &Beginning {
+            ceremony: plan.ceremony,
+            title: plan.title.clone(),
+            rehearsal: plan.rehearsal,
+            plan: approved.plan().digest(),
+            roster: approved.roster().digest(),
+            previous_transcript: plan.previous_transcript,
+            signatories: approved.signatories().to_vec(),
+        },
+    )?;
+    journal.observe("begin", "program", || {
+        let path = Path::new("/proc/self/exe");
+        Ok(Program {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            digest: sealwright_hsm::ceremony::hash_file(path).map_err(Error::files(path))?,
+        })
+    })?;
+    Ok(())
+}
+
+#[derive(Serialize)]
+struct Beginning {
+    ceremony: CeremonyId,
+    title: String,
+    rehearsal: bool,
+    plan: sealwright_identity::Digest,
+    roster: sealwright_identity::Digest,
+    previous_transcript: Option<sealwright_identity::Digest>,
+    signatories: Vec<Signatory>,
+}
+
+/// The program that ran.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Program {
+    version: String,
+    digest: sealwright_identity::Digest,
+}
+
+/// The program's state. Without officers and room it can only follow a journal.
+pub(crate) struct Run<'a> {
+    pub(crate) plan: &'a Plan,
+    pub(crate) approved: &'a ApprovedPlan,
+    pub(crate) journal: Journal,
+    officers: BTreeMap<Name, Officer>,
+    room: Option<&'a mut dyn Room>,
+    pub(crate) keys: BTreeMap<Name, MadeKey>,
+    pub(crate) certificates: BTreeMap<Name, MadeCertificate>,
+    pub(crate) requests: BTreeMap<Name, Vec<u8>>,
+    pub(crate) possession: BTreeMap<Name, Vec<u8>>,
+    pub(crate) confirmations: BTreeMap<Name, Vec<u8>>,
+}
+
+impl<'a> Run<'a> {
+    fn new(approved: &'a ApprovedPlan, journal: Journal) -> Self {
+        Self {
+            plan: approved.plan().plan(),
+            approved,
+            journal,
+            officers: BTreeMap::new(),
+            room: None,
+            keys: BTreeMap::new(),
+            certificates: BTreeMap::new(),
+            requests: BTreeMap::new(),
+            possession: BTreeMap::new(),
+            confirmations: BTreeMap::new(),
+        }
+    }
+}
+
+impl Run<'_> {
+    fn steps(&mut self) -> Result<(), Error> {
+        let plan = self.plan;
+        let all = plan.steps.len();
+        for (step, number) in plan.steps.iter().zip(1..) {
+            self.say(&format!(
+                "step {number} of {all}: {} {}",
+                step.kind(),
+                step.name()
+            ));
+            match step {
+                Step::Key(step) => self.key(step)?,
+                Step::Root(step) => self.root(step)?,
+                Step::Intermediate(step) => self.intermediate(step)?,
+                Step::Csr(step) => self.csr(step)?,
+                Step::ImportCertificate(step) => self.import(step)?,
+                Step::Checkpoint(step) => self.checkpoint(step.name.as_str())?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The head is read aloud, and confirmed.
+    fn checkpoint(&mut self, step: &str) -> Result<(), Error> {
+        let head = self.journal.checkpoint(step)?;
+        let room = &mut self.room;
+        self.journal.observe(step, "confirmed", || {
+            let room = room.as_mut().ok_or_else(|| nobody(step, "confirmed"))?;
+            room.confirm("the transcript's head", &head)
+        })?;
+        Ok(())
+    }
+
+    fn head(&self) -> Head {
+        Head {
+            ceremony: self.plan.ceremony,
+            rehearsal: self.plan.rehearsal,
+            plan: self.approved.plan().digest(),
+            roster: self.approved.roster().digest(),
+            outcome: Outcome::Finished,
+            events: u64::try_from(self.journal.events().len()).unwrap_or(u64::MAX),
+            head: self.journal.head(),
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        if let Some(room) = &mut self.room {
+            room.say(line);
+        }
+    }
+
+    /// Asks before something that cannot be undone, unless it is done.
+    fn go(&mut self, step: &str, call: &str, what: &str) -> Result<(), Error> {
+        match &mut self.room {
+            Some(room) if !self.journal.is_answered(step, call) => room.go(what),
+            _ => Ok(()),
+        }
+    }
+
+    fn made_key(&self, name: &Name) -> Result<MadeKey, Error> {
+        let key = self.keys.get(name).cloned();
+        key.ok_or_else(|| Error::Internal(format!("the key {name} is not made yet")))
+    }
+}
+
+fn officer<'o>(officers: &'o BTreeMap<Name, Officer>, token: &Name) -> Result<&'o Officer, Error> {
+    officers
+        .get(token)
+        .ok_or_else(|| Error::Internal(format!("nobody is logged in to the token {token}")))
+}
+
+fn nobody(step: &str, call: &str) -> Error {
+    JournalError::Missing {
+        step: step.to_owned(),
+        call: call.to_owned(),
+    }
+    .into()
+}
+
+fn make_folder(path: &Path, mode: u32) -> Result<(), Error> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+        .map_err(Error::files(path))
+}
+
+/// Bytes in hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Hex(pub(crate) Vec<u8>);
+
+impl Serialize for Hex {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&hex::encode(&self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        hex::decode(text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Random bytes that the token is asked for.
+#[derive(Serialize)]
+struct Draw<'a> {
+    token: &'a Name,
+    octets: u32,
+    of: &'static str,
+}

@@ -1,0 +1,480 @@
+//! The stages 1 and 2 of a start: tokens found, logged in to, and judged. Each start of the program over one
+//! transcript is a session of its own; what it saw is written down again.
+
+use std::collections::BTreeMap;
+
+use sealwright_hsm::TokenSelector;
+use sealwright_hsm::ceremony::{CeremonyModule, MappedFile, ModuleFile, Officer, PairCount, TokenFacts};
+use sealwright_identity::Digest;
+use sealwright_statement::policy::Name;
+use serde::{Deserialize, Serialize};
+
+use super::Hex;
+use crate::approval::ApprovedPlan;
+use crate::error::Error;
+use crate::journal::{Attempt, Journal};
+use crate::plan::{Plan, TokenPlan};
+use crate::preconditions::{self, Begun, Mark, MarkState, Place, stage};
+use crate::room::{PinFor, Room};
+
+/// The module as it was loaded.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Loaded {
+    path: String,
+    digest: Digest,
+    mapped: Vec<MappedFile>,
+}
+
+/// What is about to be done to a token.
+#[derive(Serialize)]
+struct ToToken<'a> {
+    token: &'a Name,
+    label: &'a str,
+}
+
+/// Nothing to say but that it was done.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Done {}
+
+/// Which token it is, for the whole ceremony.
+#[derive(Serialize)]
+struct Identity<'a> {
+    label: &'a str,
+    serial: &'a str,
+    manufacturer: &'a str,
+    model: &'a str,
+}
+
+struct Session<'a> {
+    journal: &'a mut Journal,
+    approved: &'a ApprovedPlan,
+    name: String,
+    module: CeremonyModule,
+    place: &'a Place,
+    room: &'a mut dyn Room,
+}
+
+/// Loads the module, passes stages 1 and 2, initialises the tokens that the plan says, and logs in.
+pub(super) fn open(
+    journal: &mut Journal,
+    approved: &ApprovedPlan,
+    module: ModuleFile,
+    place: &Place,
+    room: &mut dyn Room,
+) -> Result<BTreeMap<Name, Officer>, Error> {
+    let name = next(journal);
+    let path = module.path().display().to_string();
+    room.say(&format!("loading {path}"));
+    let module = module.load().map_err(Error::token("loading the module"))?;
+    journal.observe(&name, "module", || {
+        Ok(Loaded {
+            path,
+            digest: module.digest(),
+            mapped: module.mapped().to_vec(),
+        })
+    })?;
+    let mut session = Session {
+        journal,
+        approved,
+        name,
+        module,
+        place,
+        room,
+    };
+    session.run(approved.plan().plan())
+}
+
+/// `session-1` and so on: one for each start.
+fn next(journal: &Journal) -> String {
+    let mut number = 1_u32;
+    while journal.has(&format!("session-{number}"), "module") {
+        number = number.saturating_add(1);
+    }
+    format!("session-{number}")
+}
+
+impl Session<'_> {
+    fn run(&mut self, plan: &Plan) -> Result<BTreeMap<Name, Officer>, Error> {
+        let used: Vec<_> = plan
+            .tokens
+            .iter()
+            .filter(|token| preconditions::uses(plan, token))
+            .collect();
+        let mut fresh = Vec::new();
+        for token in &used {
+            if self.is_to_be_made(token) {
+                self.absent(plan, token)?;
+                fresh.push(*token);
+            } else {
+                self.see(plan, token)?;
+            }
+        }
+        let mut officers = BTreeMap::new();
+        for token in used.iter().filter(|token| !fresh.contains(token)) {
+            let officer = self.log_in(token)?;
+            self.stage_2(plan, token, &officer)?;
+            officers.insert(token.name.clone(), officer);
+        }
+        // All three stages have passed for what is there: from here on things are made.
+        for token in fresh {
+            self.initialize(token)?;
+            self.see(plan, token)?;
+            let officer = self.log_in(token)?;
+            self.stage_2(plan, token, &officer)?;
+            officers.insert(token.name.clone(), officer);
+        }
+        for token in used {
+            if let Some(officer) = officers.get(&token.name) {
+                self.mark(token, officer)?;
+            }
+        }
+        Ok(officers)
+    }
+
+    fn is_to_be_made(&self, token: &TokenPlan) -> bool {
+        token.initialize && !self.journal.is_answered(&step(token), "C_InitPIN")
+    }
+
+    /// Stage 1 for a token that is to be made: there is none of its label yet, and a slot is free that can do what the
+    /// plan asks for.
+    fn absent(&mut self, plan: &Plan, token: &TokenPlan) -> Result<(), Error> {
+        if self.journal.has(&step(token), "C_InitToken") {
+            return Ok(());
+        }
+        let module = &self.module;
+        let free = self
+            .journal
+            .observe(&self.name, &format!("free/{}", token.name), || {
+                let selector = TokenSelector::Label(token.label.clone());
+                if module.find(&selector).map_err(looking)?.is_some() {
+                    return Err(stage(
+                        1,
+                        format!("there is a token with the label {:?} already", token.label),
+                    ));
+                }
+                module
+                    .free_token()
+                    .map_err(looking)?
+                    .ok_or_else(|| stage(1, "the module has no free slot for a new token"))
+            })?;
+        preconditions::can(plan, token, &free)
+    }
+
+    /// Stage 1 for a token that is there.
+    fn see(&mut self, plan: &Plan, token: &TokenPlan) -> Result<(), Error> {
+        let module = &self.module;
+        let facts: TokenFacts = self
+            .journal
+            .observe(&self.name, &format!("token/{}", token.name), || {
+                let seen = module.find(&selector(token)).map_err(looking)?;
+                seen.map(|seen| seen.facts().clone())
+                    .ok_or_else(|| stage(1, format!("the token {} is not there", token.name)))
+            })?;
+        preconditions::stage_1(plan, token, &facts)?;
+        identify(self.journal, token, &facts)?;
+        preconditions::space(plan, token, &facts)
+    }
+
+    fn log_in(&mut self, token: &TokenPlan) -> Result<Officer, Error> {
+        let seen = self
+            .module
+            .find(&selector(token))
+            .map_err(looking)?
+            .ok_or_else(|| stage(1, format!("the token {} is not there", token.name)))?;
+        if !seen.facts().user_pin_set {
+            return Err(stage(1, format!("the token {} has no user PIN", token.name)));
+        }
+        let pin = self
+            .room
+            .pin(token.name.as_str(), PinFor::User, token.pin_parts)?;
+        let mut officer = None;
+        let state = &self.place.state;
+        let intent = ToToken {
+            token: &token.name,
+            label: &token.label,
+        };
+        let call = format!("C_Login/{}", token.name);
+        self.journal.perform(&self.name, &call, &intent, |_| {
+            officer = Some(seen.log_in(pin, state).map_err(Error::token("logging in"))?);
+            Ok(Done {})
+        })?;
+        officer.ok_or_else(|| Error::Internal("a session logs in once".to_owned()))
+    }
+
+    /// No ceremony is under way on the token, and nothing has the name of a key to come.
+    fn stage_2(&mut self, plan: &Plan, token: &TokenPlan, officer: &Officer) -> Result<(), Error> {
+        let marks: Vec<(String, Hex)> =
+            self.journal
+                .observe(&self.name, &format!("marks/{}", token.name), || {
+                    let marks = officer.marks().map_err(looking)?;
+                    Ok(marks
+                        .into_iter()
+                        .map(|(label, value)| (label, Hex(value)))
+                        .collect())
+                })?;
+        judge_marks(self.journal, self.approved, token, &marks, u64::MAX)?;
+        for key in plan.keys().filter(|key| key.token == token.name) {
+            if self.journal.has(key.name.as_str(), "C_GenerateKeyPair") {
+                continue;
+            }
+            let call = format!("clash/{}", key.name);
+            let found: PairCount = self.journal.observe(&self.name, &call, || {
+                officer.count(Some(&key.label), None).map_err(looking)
+            })?;
+            if found
+                != (PairCount {
+                    private: 0,
+                    public: 0,
+                })
+            {
+                return Err(stage(
+                    2,
+                    format!(
+                        "the token {} has a key with the label {:?} already",
+                        token.name, key.label
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a token out of a free slot; what a crash left half-made is gone on with.
+    fn initialize(&mut self, token: &TokenPlan) -> Result<(), Error> {
+        let step = step(token);
+        let intent = ToToken {
+            token: &token.name,
+            label: &token.label,
+        };
+        let by_label = TokenSelector::Label(token.label.clone());
+        self.room.go(&format!(
+            "initialise a free slot as the token {:?} ({})",
+            token.label, token.name
+        ))?;
+        let so_pin = self
+            .room
+            .pin(token.name.as_str(), PinFor::SecurityOfficer, token.pin_parts)?;
+        let module = &self.module;
+        self.journal.perform(&step, "C_InitToken", &intent, |attempt| {
+            if attempt == Attempt::First || module.find(&by_label).map_err(looking)?.is_none() {
+                module
+                    .init_token(&token.label, &so_pin)
+                    .map_err(Error::token("initialising a token"))?;
+            }
+            Ok(Done {})
+        })?;
+        let pin = self
+            .room
+            .pin(token.name.as_str(), PinFor::User, token.pin_parts)?;
+        self.journal.perform(&step, "C_InitPIN", &intent, |_| {
+            let seen = module.find(&by_label).map_err(looking)?;
+            let seen = seen.ok_or_else(|| Error::State("the new token is not found again".to_owned()))?;
+            seen.set_user_pin(&so_pin, &pin)
+                .map_err(Error::token("setting the user PIN"))?;
+            Ok(Done {})
+        })?;
+        Ok(())
+    }
+
+    /// The first thing that is written on a token.
+    fn mark(&mut self, token: &TokenPlan, officer: &Officer) -> Result<(), Error> {
+        let mark = Mark::of(self.approved, MarkState::Open);
+        write_mark(self.journal, &step(token), officer, &mark)
+    }
+}
+
+/// Follows every session of a journal, as [`open`] wrote it.
+pub(super) fn follow(journal: &mut Journal, approved: &ApprovedPlan) -> Result<(), Error> {
+    let plan = approved.plan().plan();
+    let mut number = 1_u32;
+    loop {
+        let name = format!("session-{number}");
+        if !journal.has(&name, "module") && number > 1 {
+            break;
+        }
+        let loaded: Loaded = journal.observe(&name, "module", || Err(super::nobody(&name, "module")))?;
+        let planned = plan.module.digest.is_none_or(|planned| planned == loaded.digest);
+        let mapped = loaded
+            .mapped
+            .iter()
+            .any(|file| file.path == loaded.path && file.digest == Some(loaded.digest));
+        if !planned || !mapped {
+            return Err(Error::check(&name, "the module is not the one of the plan"));
+        }
+        for token in plan
+            .tokens
+            .iter()
+            .filter(|token| preconditions::uses(plan, token))
+        {
+            follow_token(journal, approved, &name, token)?;
+        }
+        number = number.saturating_add(1);
+    }
+    let open = Mark::of(approved, MarkState::Open);
+    for token in plan
+        .tokens
+        .iter()
+        .filter(|token| preconditions::uses(plan, token))
+    {
+        let intent = ToToken {
+            token: &token.name,
+            label: &token.label,
+        };
+        let calls: &[&str] = if token.initialize {
+            &["C_InitToken", "C_InitPIN"]
+        } else {
+            &[]
+        };
+        for call in calls {
+            let nobody = |_| Err(super::nobody(&step(token), call));
+            let _: Done = journal.perform(&step(token), call, &intent, nobody)?;
+        }
+        let nobody = |_| Err(super::nobody(&step(token), open.call()));
+        let _: Done = journal.perform(&step(token), open.call(), &open, nobody)?;
+    }
+    Ok(())
+}
+
+/// What one session saw of one token. It may have ended anywhere, but the last one did not.
+fn follow_token(
+    journal: &mut Journal,
+    approved: &ApprovedPlan,
+    session: &str,
+    token: &TokenPlan,
+) -> Result<(), Error> {
+    let plan = approved.plan().plan();
+    let call = format!("free/{}", token.name);
+    if journal.has(session, &call) {
+        let free: TokenFacts = journal.observe(session, &call, || Err(super::nobody(session, &call)))?;
+        preconditions::can(plan, token, &free)?;
+    }
+    let call = format!("token/{}", token.name);
+    if journal.has(session, &call) {
+        let facts: TokenFacts = journal.observe(session, &call, || Err(super::nobody(session, &call)))?;
+        preconditions::stage_1(plan, token, &facts)?;
+        identify(journal, token, &facts)?;
+    }
+    let intent = ToToken {
+        token: &token.name,
+        label: &token.label,
+    };
+    journal.attempted(session, &format!("C_Login/{}", token.name), &intent)?;
+    let call = format!("marks/{}", token.name);
+    if let Some(at) = journal.first(session, &call) {
+        let marks: Vec<(String, Hex)> =
+            journal.observe(session, &call, || Err(super::nobody(session, &call)))?;
+        judge_marks(journal, approved, token, &marks, at)?;
+    }
+    for key in plan.keys().filter(|key| key.token == token.name) {
+        let call = format!("clash/{}", key.name);
+        if journal.has(session, &call) {
+            let found: PairCount = journal.observe(session, &call, || Err(super::nobody(session, &call)))?;
+            if found
+                != (PairCount {
+                    private: 0,
+                    public: 0,
+                })
+            {
+                return Err(Error::check(
+                    session,
+                    format!("{call}: something had the key's label"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn identify(journal: &mut Journal, token: &TokenPlan, facts: &TokenFacts) -> Result<(), Error> {
+    journal.fact(
+        &step(token),
+        "identity",
+        &Identity {
+            label: &facts.label,
+            serial: &facts.serial,
+            manufacturer: &facts.manufacturer,
+            model: &facts.model,
+        },
+    )
+}
+
+/// Whether what was written on a token, when it was looked at in the event `at`, allows this ceremony.
+fn judge_marks(
+    journal: &Journal,
+    approved: &ApprovedPlan,
+    token: &TokenPlan,
+    marks: &[(String, Hex)],
+    at: u64,
+) -> Result<(), Error> {
+    let mut found = Vec::new();
+    for (label, Hex(value)) in marks {
+        let mark: Mark = serde_json::from_slice(value).map_err(|_| {
+            Error::State(format!(
+                "the token {} has the object {label:?} of a ceremony, which cannot be read",
+                token.name
+            ))
+        })?;
+        found.push(mark);
+    }
+    let begun = |state| {
+        let first = journal.first(&step(token), Mark::of(approved, state).call());
+        first.is_some_and(|first| first < at)
+    };
+    let begun = Begun {
+        opened: begun(MarkState::Open),
+        closed: begun(MarkState::Finished),
+    };
+    preconditions::marks(token, &Mark::of(approved, MarkState::Open), &found, begun)
+}
+
+/// Writes a mark, unless it is there from a call whose answer was lost.
+pub(super) fn write_mark(
+    journal: &mut Journal,
+    step: &str,
+    officer: &Officer,
+    mark: &Mark,
+) -> Result<(), Error> {
+    let writing = Error::token("writing the ceremony's mark");
+    let value = serde_json_canonicalizer::to_vec(mark).map_err(|error| Error::Internal(error.to_string()))?;
+    journal.perform(step, mark.call(), mark, |attempt| {
+        let label = mark.label();
+        let there = attempt == Attempt::Again
+            && officer
+                .marks()
+                .map_err(looking)?
+                .iter()
+                .any(|(found, _)| *found == label);
+        if !there {
+            officer.mark(&label, &value).map_err(writing)?;
+        }
+        Ok(Done {})
+    })?;
+    Ok(())
+}
+
+impl Mark {
+    pub(super) const fn call(&self) -> &'static str {
+        match self.state {
+            MarkState::Open => "C_CreateObject/open",
+            MarkState::Finished => "C_CreateObject/finished",
+        }
+    }
+}
+
+/// The step's name of what is done to a token as a whole.
+pub(super) fn step(token: &TokenPlan) -> String {
+    format!("token-{}", token.name)
+}
+
+fn selector(token: &TokenPlan) -> TokenSelector {
+    match &token.serial {
+        Some(serial) => TokenSelector::Serial(serial.clone()),
+        None => TokenSelector::Label(token.label.clone()),
+    }
+}
+
+fn looking(source: sealwright_hsm::Error) -> Error {
+    Error::token("looking at the token")(source)
+}

@@ -1,0 +1,91 @@
+//! A transcript that is over, as it lies in its folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use sealwright_identity::Digest;
+use sealwright_statement::{Envelope, Sealed, Signed, Signer};
+
+use crate::error::Error;
+use crate::head::Head;
+use crate::outputs::{self, ROSTER, SIGNATURES};
+use crate::roster::Roster;
+
+/// A transcript with its head and the signatures over it, of which none was judged yet.
+#[derive(Debug)]
+pub struct Transcript {
+    folder: PathBuf,
+    roster: Sealed<Roster>,
+    head: Signed<Head>,
+}
+
+impl Transcript {
+    /// Opens a transcript that is over.
+    ///
+    /// # Errors
+    /// When it is not, or a file of it cannot be read.
+    pub fn open(folder: &Path) -> Result<Self, Error> {
+        let roster = Roster::read(&text(folder, ROSTER)?)?;
+        let head = Envelope::parse(&text(folder, SIGNATURES)?)
+            .and_then(Envelope::open)
+            .map_err(|error| Error::check(SIGNATURES, chain(&error)))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            roster,
+            head,
+        })
+    }
+
+    /// The end of it.
+    #[must_use]
+    pub fn head(&self) -> &Head {
+        &self.head.statement
+    }
+
+    /// The end of it, with the signatures.
+    #[must_use]
+    pub const fn signed(&self) -> &Signed<Head> {
+        &self.head
+    }
+
+    /// Adds a signature of somebody in the roster, and sums up again. Gives the sums' digest.
+    ///
+    /// # Errors
+    /// When the roster has nobody with this key, or a file cannot be written.
+    pub fn sign(mut self, signer: &dyn Signer) -> Result<Digest, Error> {
+        if self.roster.digest() != self.head.statement.roster {
+            return Err(Error::check(
+                ROSTER,
+                "it is another than the one that the head names",
+            ));
+        }
+        if self.roster.owner(signer.public_key()).is_none() {
+            return Err(Error::NotConfirmed(format!(
+                "the roster has nobody with the key {}",
+                signer.public_key().id()
+            )));
+        }
+        self.head
+            .sign(signer)
+            .map_err(|error| Error::Internal(error.to_string()))?;
+        outputs::write_signatures(&self.folder, &self.head)?;
+        outputs::write_sums(&self.folder)
+    }
+}
+
+pub(crate) fn text(folder: &Path, name: &str) -> Result<String, Error> {
+    let path = folder.join(name);
+    fs::read_to_string(&path).map_err(Error::files(&path))
+}
+
+/// An error with what is behind it, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}

@@ -1,0 +1,203 @@
+//! The arguments of `sealwright ceremony`.
+
+use std::{path::PathBuf, str::FromStr};
+
+use clap::{Args, Subcommand, ValueEnum};
+use sealwright_ceremony::Role;
+use sealwright_hsm::PinSource;
+use sealwright_identity::Digest;
+
+use crate::text;
+
+/// `sealwright ceremony`.
+#[derive(Debug, Args)]
+#[command(after_help = text::CEREMONY)]
+pub(crate) struct CeremonyArgs {
+    #[command(subcommand)]
+    pub(crate) command: CeremonyCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CeremonyCommand {
+    /// Read a plan: lint it, name it, show it.
+    #[command(subcommand)]
+    Plan(PlanCommand),
+    /// Name a roster: its digest, in hex and in words.
+    Roster(FileArgs),
+    /// Make a key that statements are signed with, in a file.
+    NewKey(NewKeyArgs),
+    /// Agree to a plan, in a role.
+    Approve(ApproveArgs),
+    /// Do what a plan says, on its tokens.
+    Run(Box<RunArgs>),
+    /// Sign the end of a transcript.
+    Sign(SignArgs),
+    /// Verify a transcript, with nothing but the transcript.
+    Verify(TranscriptArgs),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanCommand {
+    /// Whether the plan makes sense, and what its readers should think about.
+    Lint(FileArgs),
+    /// The plan's digest, in hex and in words.
+    Digest(FileArgs),
+    /// The plan with every default written out.
+    Show(FileArgs),
+}
+
+/// One file.
+#[derive(Debug, Args)]
+pub(crate) struct FileArgs {
+    /// The file.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+}
+
+/// The plan and the roster.
+#[derive(Debug, Args)]
+pub(crate) struct Input {
+    /// The plan's file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plan: PathBuf,
+    /// The roster's file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) roster: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NewKeyArgs {
+    /// Kind of the key.
+    #[arg(long, value_enum, value_name = "KIND", default_value = "ed25519")]
+    pub(crate) kind: KeyKindArg,
+    /// A new file for it (mode 0600); the public half goes to standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// Kinds of keys that people sign with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum KeyKindArg {
+    P256,
+    P384,
+    Ed25519,
+}
+
+/// `sealwright ceremony approve`.
+#[derive(Debug, Args)]
+pub(crate) struct ApproveArgs {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// As what: operator, witness or auditor.
+    #[arg(long, value_name = "ROLE", value_parser = role)]
+    pub(crate) role: Role,
+    /// The key of the person who agrees, in a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Where the approval goes; one of the same role that is there gets another signature.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Do not ask for words; for rehearsals only.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// `sealwright ceremony run`.
+#[derive(Debug, Args)]
+#[command(after_help = text::CEREMONY_RUN)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// A file of `ceremony approve`; one for each.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) approval: Vec<PathBuf>,
+    /// The folder of the transcript, new or empty.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+    /// The folder of what is not public: the memory of refused PINs [default: OUT.state].
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: Option<PathBuf>,
+    /// Where a token's user PIN comes from, for each part [default: a prompt].
+    #[arg(long, value_name = "TOKEN=file:PATH|fd:N")]
+    pub(crate) pin: Vec<PinArg>,
+    /// Where the PIN of a token's security officer comes from, for each part [default: a prompt].
+    #[arg(long, value_name = "TOKEN=file:PATH|fd:N")]
+    pub(crate) so_pin: Vec<PinArg>,
+    /// A key that signs the end of the transcript at once; more sign with `ceremony sign`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign_with: Vec<PathBuf>,
+    /// Go on with the transcript in OUT.
+    #[arg(long)]
+    pub(crate) resume: bool,
+    /// Do not ask; for rehearsals only.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Abort before the event of this number is written; for tests of rehearsals.
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) crash_before: Option<u64>,
+    /// Abort when half of it is written.
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) crash_within: Option<u64>,
+    /// Abort when it is written.
+    #[arg(long, hide = true, value_name = "N")]
+    pub(crate) crash_after: Option<u64>,
+}
+
+/// `sealwright ceremony verify`.
+#[derive(Debug, Args)]
+pub(crate) struct TranscriptArgs {
+    /// The transcript's folder.
+    #[arg(value_name = "DIR")]
+    pub(crate) transcript: PathBuf,
+    /// The roster's digest, as you know it from elsewhere.
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) roster: Option<Digest>,
+}
+
+/// `sealwright ceremony sign`.
+#[derive(Debug, Args)]
+pub(crate) struct SignArgs {
+    /// The transcript's folder.
+    #[arg(value_name = "DIR")]
+    pub(crate) transcript: PathBuf,
+    /// The key of somebody of the roster, in a file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Do not ask for words; for rehearsals only.
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// A token and a source of its PIN.
+#[derive(Clone, Debug)]
+pub(crate) struct PinArg {
+    pub(crate) token: String,
+    pub(crate) source: PinSource,
+}
+
+impl FromStr for PinArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        // What was typed is not repeated: it may be a PIN.
+        let form =
+            || "write TOKEN=file:PATH or TOKEN=fd:N; a PIN never stands on the command line".to_owned();
+        let (token, source) = text.split_once('=').ok_or_else(form)?;
+        let source = match source.split_once(':') {
+            Some(("file", path)) if !path.is_empty() => PinSource::File(path.into()),
+            Some(("fd", number)) => PinSource::Fd(number.parse().map_err(|_| form())?),
+            _ => return Err(form()),
+        };
+        Ok(Self {
+            token: token.to_owned(),
+            source,
+        })
+    }
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    [Role::Operator, Role::Witness, Role::Auditor]
+        .into_iter()
+        .find(|role| role.as_str() == text)
+        .ok_or_else(|| "it is operator, witness or auditor".to_owned())
+}

@@ -1,0 +1,102 @@
+//! `sealwright ceremony run`.
+
+use std::{path::PathBuf, process::ExitCode, sync::Arc};
+
+use sealwright_ceremony::{ApprovedPlan, Ceremony, Head, Place, Surroundings, journal::Crash};
+use sealwright_identity::{Clock, Digest, SystemClock};
+use sealwright_statement::{Envelope, Signer};
+use serde::Serialize;
+
+use super::{fail, only_in_a_rehearsal, read, room::Terminal, signer, spoken, text};
+use crate::{
+    args::RunArgs,
+    failure::{Class, Failure, OrFail},
+    output::{self, Output},
+};
+
+#[derive(Serialize)]
+pub(super) struct Ended {
+    pub(super) transcript: PathBuf,
+    pub(super) digest: Digest,
+    pub(super) words: String,
+    #[serde(flatten)]
+    pub(super) head: Head,
+}
+
+pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
+    let (plan, roster) = read(&args.input)?;
+    let rehearsal = plan.plan().rehearsal;
+    only_in_a_rehearsal(args.yes, rehearsal)?;
+    let mut approvals = Vec::new();
+    for path in &args.approval {
+        let approval = Envelope::parse(&text(path)?)
+            .and_then(Envelope::open)
+            .or_fail_doing(Class::Input, super::about(path))?;
+        approvals.push(approval);
+    }
+    let signers = args
+        .sign_with
+        .iter()
+        .map(|path| signer(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let Some(stranger) = signers
+        .iter()
+        .find(|signer| roster.owner(signer.public_key()).is_none())
+    {
+        let id = stranger.public_key().id();
+        return Err(Failure::text(
+            Class::Denied,
+            format!("the roster has nobody with the key {id} of --sign-with"),
+        ));
+    }
+    let clock = SystemClock;
+    let approved =
+        ApprovedPlan::judge(plan, roster, approvals, clock.now()).map_err(|error| fail(error.into()))?;
+    let state = args.state.clone().unwrap_or_else(|| {
+        let mut state = args.out.clone().into_os_string();
+        state.push(".state");
+        state.into()
+    });
+    let surroundings = Surroundings {
+        place: Place {
+            transcript: args.out.clone(),
+            state,
+        },
+        resume: args.resume,
+        clock: Arc::new(clock),
+        crash: Crash {
+            before: args.crash_before,
+            within: args.crash_within,
+            after: args.crash_after,
+        },
+    };
+    let ceremony = Ceremony::begin(approved, &surroundings).map_err(fail)?;
+    let mut terminal = Terminal {
+        silent: args.yes,
+        pins: &args.pin,
+        so_pins: &args.so_pin,
+    };
+    let finished = ceremony.run(&mut terminal).map_err(fail)?;
+    let head = finished.head().clone();
+    let signers: Vec<&dyn Signer> = signers.iter().map(|signer| signer as &dyn Signer).collect();
+    let digest = finished.write(&signers).map_err(fail)?;
+    let words = spoken(&digest);
+    let ended = Ended {
+        transcript: args.out.clone(),
+        digest,
+        words,
+        head,
+    };
+    match output {
+        Output::Json => output::json(&ended)?,
+        Output::Table => {
+            output::line(&format!(
+                "the transcript {} is {}",
+                args.out.display(),
+                ended.digest
+            ))?;
+            output::line(&ended.words)?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

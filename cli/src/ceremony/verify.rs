@@ -1,0 +1,58 @@
+//! `sealwright ceremony verify`.
+
+use std::process::ExitCode;
+
+use super::{fail, spoken};
+use crate::{
+    args::TranscriptArgs,
+    failure::{Class, Failure},
+    output::{self, Output},
+};
+
+pub(super) fn run(args: &TranscriptArgs, output: Output) -> Result<ExitCode, Failure> {
+    let verified = sealwright_ceremony::verify(&args.transcript).map_err(fail)?;
+    if let Some(known) = args.roster.filter(|known| *known != verified.roster) {
+        return Err(Failure::text(
+            Class::Contradicted,
+            format!(
+                "the transcript is by the roster {}, not by {known}",
+                verified.roster
+            ),
+        ));
+    }
+    if output == Output::Json {
+        output::json(&verified)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let people = |names: Vec<String>| names.join(", ");
+    let approved = verified
+        .approved_by
+        .iter()
+        .map(|by| format!("{} ({})", by.person, by.role.as_str()));
+    let rows = [
+        ("ceremony", format!("{} {}", verified.ceremony, verified.title)),
+        ("outcome", verified.outcome.as_str().to_owned()),
+        (
+            "rehearsal",
+            if verified.rehearsal { "yes" } else { "no" }.to_owned(),
+        ),
+        ("plan", verified.plan.to_string()),
+        ("roster", verified.roster.to_string()),
+        ("approved by", people(approved.collect())),
+        ("signed by", people(verified.signed_by.keys().cloned().collect())),
+        (
+            "events",
+            format!("{} in {} sessions", verified.events, verified.sessions),
+        ),
+        ("from, to", format!("{}, {}", verified.from, verified.to)),
+        ("head", verified.head.to_string()),
+        ("transcript", verified.digest.to_string()),
+        ("in words", spoken(&verified.digest)),
+        ("remarks", verified.remarks.join("; ")),
+    ];
+    output::table(&[], rows.map(|(name, value)| vec![name.to_owned(), value]))?;
+    if args.roster.is_none() {
+        output::notice("compare the roster's digest with one that you know from elsewhere");
+    }
+    Ok(ExitCode::SUCCESS)
+}

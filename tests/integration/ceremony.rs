@@ -1,6 +1,8 @@
 //! The key ceremony, through the real binary, on SoftHSM.
 
 mod quorum;
+mod resume;
+mod tamper;
 
 use std::{fs, process::Command};
 

@@ -36,6 +36,19 @@ impl Room {
         Self::of("p256", true)
     }
 
+    /// A plan of one key and its root, in one new token: what tests take that run many ceremonies.
+    pub fn small() -> Self {
+        let mut room = Self::new();
+        let (before, rest) = room.plan.split_once("[[tokens]]\nname = \"issuing\"").unwrap();
+        let (_, rest) = rest.split_once("[[steps]]").unwrap();
+        let (steps, _) = rest
+            .split_once("[[steps]]\nkind = \"key\"\nname = \"issuing-key\"")
+            .unwrap();
+        let text = format!("{before}[[steps]]{steps}");
+        room.write_plan(&text);
+        room
+    }
+
     /// The same with keys of another kind, or in earnest.
     pub fn of(algorithm: &str, rehearsal: bool) -> Self {
         let folder = tempfile::tempdir().unwrap();
@@ -211,6 +224,43 @@ impl Default for Room {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What somebody who changes a transcript does next: the chain of the events and the sums are made good again.
+pub fn cover_up(folder: &Path) {
+    let (path, plan) = (folder.join("events.jsonl"), folder.join("plan.toml"));
+    let plan = run(["ceremony", "plan", "digest", plan.to_str().unwrap()]);
+    if plan.code == 0 {
+        let mut previous = plan.json()["digest"].clone();
+        let mut text = String::new();
+        for line in fs::read_to_string(&path).unwrap().lines() {
+            let Ok(mut event) = serde_json::from_str::<Value>(line) else {
+                return;
+            };
+            event["previous"] = previous;
+            // Keys are sorted, and there is nothing else that a canonical form would write otherwise.
+            let line = event.to_string();
+            let bytes = [b"sealwright/ceremony-event/v1\0", line.as_bytes()].concat();
+            let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &bytes);
+            let digest: String = digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+            previous = format!("sha256:{digest}").into();
+            text.push_str(&line);
+            text.push('\n');
+        }
+        fs::write(&path, text).unwrap();
+    }
+    sum_up(folder);
+}
+
+/// Writes the sums over what is there now.
+pub fn sum_up(folder: &Path) {
+    let script = "find . -type f ! -name SHA256SUMS -printf '%P\\n' | LC_ALL=C sort | xargs -d '\\n' sha256sum > SHA256SUMS";
+    let summed = Command::new("sh")
+        .args(["-c", script])
+        .current_dir(folder)
+        .status()
+        .unwrap();
+    assert!(summed.success());
 }
 
 /// Every file below a folder with its bytes.

@@ -2,15 +2,21 @@
 
 use std::process::ExitCode;
 
-use super::{fail, spoken};
+use super::spoken;
 use crate::{
     args::TranscriptArgs,
-    failure::{Class, Failure},
+    failure::{Class, Failure, OrFail},
     output::{self, Output},
 };
 
 pub(super) fn run(args: &TranscriptArgs, output: Output) -> Result<ExitCode, Failure> {
-    let verified = sealwright_ceremony::verify(&args.transcript).map_err(fail)?;
+    if !args.transcript.is_dir() {
+        let problem = format!("{} is no folder", args.transcript.display());
+        return Err(Failure::text(Class::Input, problem));
+    }
+    // Whatever does not hold, and whatever is not there, speaks against the transcript.
+    let verified = sealwright_ceremony::verify(&args.transcript)
+        .or_fail_doing(Class::Contradicted, "the transcript does not hold")?;
     if let Some(known) = args.roster.filter(|known| *known != verified.roster) {
         return Err(Failure::text(
             Class::Contradicted,

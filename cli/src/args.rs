@@ -3,6 +3,7 @@
 mod bench;
 mod ceremony;
 mod policy;
+mod policy_sets;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -18,6 +19,10 @@ pub(crate) use self::{
     policy::{
         AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, ReplayArgs, TestArgs,
         VectorArgs, VerifySourceArgs,
+    },
+    policy_sets::{
+        ActivateArgs, ApproveSetArgs, ExplainArgs, KeygenArgs, PersonKey, ProposeArgs, PushArgs, ReviewArgs,
+        RevokeArgs, RollbackArgs, RosterArgs, SetCommand, SignerArgs, StatusArgs, WatchArgs,
     },
 };
 use crate::{output::Output, text};

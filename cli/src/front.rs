@@ -245,5 +245,6 @@ fn signer_config(settings: &Settings) -> SignerConfig {
         issuers: settings.issuers.clone(),
         policies: settings.policies.clone(),
         policy_host: settings.policy_host.clone(),
+        policy_roles: settings.policy_roles.clone(),
     }
 }

@@ -6,6 +6,7 @@ mod describe;
 mod module;
 mod new;
 mod replay;
+mod sets;
 mod test;
 mod vector;
 mod vectors;
@@ -28,5 +29,6 @@ pub(crate) fn run(args: &PolicyArgs, output: Output) -> Result<ExitCode, Failure
         PolicyCommand::Describe(describe) => describe::run(describe, output),
         PolicyCommand::Replay(replay) => replay::run(replay, output),
         PolicyCommand::Vector(vector) => vector::run(vector),
+        PolicyCommand::Sets(command) => sets::run(command, output),
     }
 }

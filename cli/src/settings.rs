@@ -8,6 +8,7 @@ use sealwright_runtime::{config, http::HttpConfig, telemetry::LogConfig};
 use sealwright_signer::{
     authn::config::AuthenticatorConfig,
     config::{PolicyHostConfig, ServerConfig},
+    policies::PolicyRoleConfig,
 };
 use serde::Deserialize;
 
@@ -39,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) policy_sets: PolicySetsConfig,
     #[serde(default)]
     pub(crate) policy_host: PolicyHostConfig,
+    #[serde(default)]
+    pub(crate) policy_roles: Vec<PolicyRoleConfig>,
     pub(crate) gate: GateConfig,
 }
 
@@ -88,6 +91,7 @@ impl Settings {
         self.gate_file().validate()?;
         self.server.validate()?;
         self.policy_host.validate()?;
+        sealwright_signer::policies::config::validate(&self.policy_roles)?;
         for issuer in &self.issuers {
             for name in &issuer.authenticators {
                 if !self.authenticators.iter().any(|known| known.name == *name) {

@@ -129,7 +129,8 @@ Examples:
   sealwright policy test                                build it, run its vectors in the production host
   sealwright policy build                               one-team.wasm and one-team.source.tar
   sealwright policy verify-source one-team.wasm one-team.source.tar
-  sealwright policy describe one-team.wasm";
+  sealwright policy describe one-team.wasm
+  sealwright policy status --server localhost:15012 --ca-file roots.pem --cert ann.pem --key ann-key.pem";
 
 pub(crate) const POLICY_NEW: &str = "\
 Writes the folder NAME: an example policy, the SDK and the WIT world out of this program, settings, vectors.
@@ -188,3 +189,51 @@ Examples:
   sealwright ceremony run --plan plan.toml --roster roster.toml --approval anna.txt --approval bert.txt --out ./root-1
   sealwright ceremony run … --pin root=file:/run/pin --so-pin root=fd:3 --sign-with anna.pem
   sealwright ceremony run … --resume";
+
+pub(crate) const POLICY_KEYGEN: &str = "\
+Examples:
+  sealwright policy keygen --out ann.key
+  sealwright policy keygen --out bob.key --kind p256";
+
+pub(crate) const POLICY_ROSTER: &str = "\
+The first roster is named in the configuration, once. A later one takes effect with the set that names it.
+
+Examples:
+  sealwright policy roster --threshold 2 --author dan=dan.key.pub \\
+    --approver ann=ann.key.pub --approver bob=bob.key.pub --approver eve=eve.key.pub --out roster.txt";
+
+pub(crate) const POLICY_PUSH: &str = "\
+Examples:
+  sealwright policy push my-policy.wasm --name baseline --settings settings.json --trust-domain cluster.local \\
+    --sign-with dan.key --server localhost:15012 --ca-file roots.pem --cert dan.pem --key dan-key.pem";
+
+pub(crate) const POLICY_PROPOSE: &str = "\
+Examples (the signer and the caller's certificate left out):
+  sealwright policy propose --enforce sha256:… --report sha256:…=sha256:…
+  sealwright policy propose --canary sha256:…=5 --shadow sha256:…
+  sealwright policy propose --retire sha256:…";
+
+pub(crate) const POLICY_APPROVE: &str = "\
+What is signed is what is shown: the words are made on this machine, from the bytes that are signed.
+
+Examples (the signer and the caller's certificate left out):
+  sealwright policy approve --sign-with ann.key";
+
+pub(crate) const POLICY_ROLLBACK: &str = "\
+Examples (the signer and the caller's certificate left out):
+  sealwright policy rollback 3 --sign-with ann.key --sign-with bob.key";
+
+pub(crate) const POLICY_EXPLAIN: &str = "\
+Nothing is asked for and nothing is recorded. The caller is taken for one with a service-account token.
+
+Examples:
+  sealwright policy explain --csr web.csr --identity spiffe://cluster.local/ns/default/sa/web \\
+    --module my-policy.wasm --settings settings.json
+  sealwright policy explain --csr web.csr --identity spiffe://cluster.local/ns/default/sa/web \\
+    --server localhost:15012 --ca-file roots.pem --cert ann.pem --key ann-key.pem";
+
+pub(crate) const POLICY_REVOKE: &str = "\
+Certificates that a revoked revision would have to allow are refused until a set without it is in force.
+
+Examples (the signer and the caller's certificate left out):
+  sealwright policy revoke sha256:… --reason 'allows the wrong namespace' --sign-with ann.key --sign-with bob.key";

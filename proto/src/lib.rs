@@ -1,5 +1,5 @@
-//! The wire types: Istio's CA services, our own signing service, and the protocol between the
-//! front and the gate.
+//! The wire types: Istio's CA services, our own signing and policy services, and the protocol
+//! between the front and the gate.
 //!
 //! Generated from `protos/` and checked in, so that a build needs no compiler for them; the test
 //! `regenerate` fails when the two differ. There is no logic here.
@@ -9,7 +9,7 @@
 pub use generated::{
     google::rpc,
     istio::v1::auth as istio,
-    sealwright::{gate::v1 as gate, v1 as signing},
+    sealwright::{gate::v1 as gate, policy::v1 as policy, v1 as signing},
 };
 
 /// A token is shown nowhere.
@@ -54,6 +54,11 @@ mod generated {
         pub mod gate {
             pub mod v1 {
                 include!("gen/sealwright.gate.v1.rs");
+            }
+        }
+        pub mod policy {
+            pub mod v1 {
+                include!("gen/sealwright.policy.v1.rs");
             }
         }
     }

@@ -4,10 +4,11 @@ use std::{fs, path::Path};
 
 use prost::Message as _;
 
-const PUBLIC: [&str; 3] = [
+const PUBLIC: [&str; 4] = [
     "istio/ca.proto",
     "istio/ca_service.proto",
     "sealwright/v1/signing.proto",
+    "sealwright/policy/v1/policy.proto",
 ];
 const PRIVATE: [&str; 1] = ["sealwright/gate/v1/gate.proto"];
 
@@ -27,6 +28,7 @@ fn checked_in_code_is_current() {
         .bytes(".sealwright.gate.v1.Issued")
         .bytes(".sealwright.gate.v1.PolicyUpload.data")
         .bytes(".sealwright.gate.v1.PolicyFetched.data")
+        .bytes(".sealwright.policy.v1.UploadRequest.data")
         .build_transport(true)
         .out_dir(scratch.path())
         .compile_fds(all)

@@ -30,8 +30,10 @@ use crate::ca::Gate;
 use crate::catalog::{CatalogConfig, SharedCatalog};
 use crate::config::{ServerConfig, SignerConfig};
 use crate::metrics::Metrics;
+use crate::policies::{Door, PolicyAdministration, Roles};
 use crate::service::{Admission, AdmissionLimits, IdentityRate};
 use crate::serving::{self, ServingUpkeep};
+use crate::sets::{SetKeeper, Sets};
 
 pub use error::{BuildError, RunError};
 pub use reload::{ReloadError, Reloader};
@@ -72,6 +74,7 @@ pub struct App {
     server: grpc::Server,
     upkeep: ServingUpkeep,
     monitor: monitor::Monitor,
+    keeper: SetKeeper,
     reloader: Reloader,
     settings: ServerConfig,
     metrics: Metrics,
@@ -147,13 +150,21 @@ impl App {
             Arc::clone(&clock),
             &registry,
         );
+        let sets = Sets::new(client.clone(), policies.engine().clone());
+        let mut keeper = SetKeeper::new(
+            sets.clone(),
+            readiness.condition("policies", "the policy set in force is not known yet"),
+        );
         parts::first_word(&client, gate_first).await;
+        keeper.first(gate_first).await;
         let gate = Gate::new(client.clone(), metrics.clone());
         let rate = config
             .server
             .identity_rate
             .map(|rate| IdentityRate::new(rate, gate, Arc::clone(&clock), metrics.clone()));
-        let service = parts::certificate_service(&config, &catalog, &policies, client, &clock, &metrics);
+        let administrated = client.clone();
+        let service =
+            parts::certificate_service(&config, &catalog, &sets, &policies, client, &clock, &metrics);
         let admission = Admission::new(
             Arc::clone(&authenticators),
             AdmissionLimits {
@@ -169,7 +180,19 @@ impl App {
         );
         metrics.watch_load(&registry, admission.clone());
         let signing = service.signing(&config.server, Arc::clone(&clock));
-        let server = grpc::Server::new(service, signing, admission, &config.server, readiness.clone())?;
+        let roles = Roles::new(&config.policy_roles)?;
+        let administration = (!roles.is_empty()).then(|| {
+            let door = Door::new(Arc::clone(&authenticators), roles);
+            (door, PolicyAdministration::new(administrated, sets.clone()))
+        });
+        let server = grpc::Server::new(
+            service,
+            signing,
+            administration,
+            admission,
+            &config.server,
+            readiness.clone(),
+        )?;
         let reloader = Reloader::new(reload::Parts {
             config: catalog_config,
             engine: policies.engine().clone(),
@@ -179,6 +202,7 @@ impl App {
             authenticators,
             clock,
             metrics: metrics.clone(),
+            sets,
         });
 
         let address = config.server.listen;
@@ -203,6 +227,7 @@ impl App {
             server,
             upkeep,
             monitor,
+            keeper,
             reloader,
             settings: config.server,
             metrics,
@@ -238,6 +263,7 @@ impl App {
         let mut background = JoinSet::new();
         background.spawn(self.upkeep.run());
         background.spawn(self.monitor.run());
+        background.spawn(self.keeper.run());
         let authenticators = self.reloader.authenticators();
         background.spawn(async move { authenticators.warm_up().await });
 

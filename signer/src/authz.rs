@@ -8,6 +8,7 @@
 //! cannot be recorded the caller hears that the service is unavailable, and nothing else.
 
 mod ceiling;
+mod deciders;
 mod evidence;
 mod grant;
 mod input;
@@ -20,7 +21,9 @@ use std::time::Duration;
 use sealwright_gate::client::ClientError;
 use sealwright_gate::issuers::Issuer;
 use sealwright_identity::{SharedClock, Timestamp};
-use sealwright_policy_wasm::{AbortReason, Decision, Outcome, PolicyHost};
+use sealwright_policy_wasm::{
+    AbortReason, Decision, Difference, Observation, Outcome, PolicyHost, PolicyInput,
+};
 use sealwright_proto::gate::{Denial, Evidence, RecordDenial};
 use sealwright_x509::csr::VerifiedCsr;
 use tokio::time::Instant;
@@ -31,6 +34,7 @@ use crate::ca::{ANSWER_MARGIN, Gate};
 use crate::catalog::SharedCatalog;
 use crate::metrics::{Metrics, Stage};
 use crate::service::CertificateOrder;
+use crate::sets::{Deciders, Sets};
 
 use evidence::EvidenceBuilder;
 pub(crate) use evidence::unread_evidence;
@@ -38,6 +42,7 @@ pub use grant::Grant;
 pub(crate) use grant::GrantParts;
 #[doc(hidden)]
 pub use grant::{Offer, Terms};
+pub use input::hypothetical;
 pub(crate) use node::NodeAuthorizer;
 use origin::{CallerOrigin, Origins};
 
@@ -76,12 +81,16 @@ pub enum AuthorizationError {
     /// A denial could not be recorded.
     #[error("the denial could not be recorded")]
     Gate(#[from] ClientError),
+    /// No gate has said yet what decides.
+    #[error("the policy set in force is not known yet")]
+    NoSet,
 }
 
 /// Decides requests.
 #[derive(Debug)]
 pub struct Authorizer {
     catalog: SharedCatalog,
+    sets: Sets,
     policies: PolicyHost,
     gate: Gate,
     clock: SharedClock,
@@ -104,6 +113,7 @@ impl Authorizer {
     /// An authorizer over the catalog in force.
     pub fn new(
         catalog: SharedCatalog,
+        sets: Sets,
         policies: PolicyHost,
         gate: Gate,
         clock: SharedClock,
@@ -111,6 +121,7 @@ impl Authorizer {
     ) -> Self {
         Self {
             catalog,
+            sets,
             policies,
             gate,
             clock,
@@ -174,8 +185,17 @@ impl Authorizer {
             let evidence = self.evidence(&case).undecided();
             return Err(self.deny(&case, evidence, denial).await);
         }
-        let decision = self.decide(&case, &catalog.policies_of(&case.issuer)).await;
-        let evidence = self.evidence(&case).decided(&decision);
+        let set = self.sets.current().ok_or(AuthorizationError::NoSet)?;
+        let mut deciders = deciders::about(set.as_deref(), &case, caller.identities());
+        let mut decision = self.decide(&case, &deciders).await;
+        // Who has several identities may come to a certificate about which others are asked.
+        if let Some(others) = deciders::of_outcome(set.as_deref(), &case, &decision)
+            && !others.is_the_same(&deciders)
+        {
+            deciders = others;
+            decision = self.decide(&case, &deciders).await;
+        }
+        let evidence = self.evidence(&case).decided(&decision, &deciders);
         match decision.outcome {
             Outcome::Allow(narrowing) => match Offer::of(&case).narrowed(&narrowing) {
                 Ok(terms) => Ok(Grant::new(&case, terms, evidence)),
@@ -193,7 +213,8 @@ impl Authorizer {
         }
     }
 
-    async fn decide(&self, case: &Case<'_>, policies: &[Arc<sealwright_policy_wasm::Policy>]) -> Decision {
+    async fn decide(&self, case: &Case<'_>, deciders: &Deciders) -> Decision {
+        let input = Arc::new(input::of(case));
         let left = case
             .order
             .context()
@@ -201,7 +222,11 @@ impl Authorizer {
             .saturating_duration_since(Instant::now());
         let decision = self
             .policies
-            .decide_within(policies, input::of(case), left.saturating_sub(ANSWER_MARGIN))
+            .decide_within(
+                &deciders.policies(),
+                Arc::clone(&input),
+                left.saturating_sub(ANSWER_MARGIN),
+            )
             .await;
         if !decision.executed.is_zero() {
             self.metrics.policies_executed(decision.executed);
@@ -213,7 +238,36 @@ impl Authorizer {
                 info!(policy = evaluation.name, level = ?line.level, "{}", line.message);
             }
         }
+        self.watch(deciders, input, &decision);
         decision
+    }
+
+    /// Lets the shadows see what was decided on. They are asked later, and change nothing.
+    fn watch(&self, deciders: &Deciders, input: Arc<PolicyInput>, decision: &Decision) {
+        if deciders.shadows.is_empty() || matches!(decision.outcome, Outcome::Aborted { .. }) {
+            return;
+        }
+        let (metrics, span) = (self.metrics.clone(), Span::current());
+        let report = move |observations: Vec<Observation>| {
+            for Observation {
+                evaluation,
+                difference,
+            } in observations
+            {
+                metrics.shadowed(&evaluation.name, difference.as_str());
+                if difference != Difference::Same {
+                    let (policy, verdict) = (&evaluation.name, evaluation.verdict);
+                    let code = evaluation.denial.as_ref().map(|denial| denial.code.as_str());
+                    span.in_scope(|| info!(policy, %verdict, code, %difference, "a shadow differs"));
+                }
+            }
+        };
+        if !self
+            .policies
+            .watch(deciders.shadows.clone(), input, decision, report)
+        {
+            self.metrics.shadows_left_out();
+        }
     }
 
     /// Records a denial, and turns it into the caller's error.

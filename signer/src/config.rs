@@ -17,6 +17,7 @@ use serde::Deserialize;
 
 use crate::authn::Trust;
 use crate::authn::config::AuthenticatorConfig;
+use crate::policies::PolicyRoleConfig;
 
 pub use signing::SigningConfig;
 
@@ -39,6 +40,8 @@ pub struct SignerConfig {
     pub policies: Vec<PolicyConfig>,
     /// Where policies run.
     pub policy_host: PolicyHostConfig,
+    /// Who may do what with policy sets.
+    pub policy_roles: Vec<PolicyRoleConfig>,
 }
 
 /// `[server]`: the gRPC server.

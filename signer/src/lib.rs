@@ -5,7 +5,8 @@
 //!
 //! The invariant of one request (`service.rs`): each step needs a value that only the step before
 //! can make, so leaving a check out does not compile. The modules in the order of that request:
-//! [`acceptor`], [`authn`], [`service`], [`csr`], [`authz`], [`ca`]. [`app`] puts them together.
+//! [`acceptor`], [`authn`], [`service`], [`csr`], [`authz`] (which asks the policies of [`sets`]), [`ca`].
+//! [`app`] puts them together.
 
 #![forbid(unsafe_code)]
 
@@ -18,8 +19,10 @@ pub mod catalog;
 pub mod config;
 pub mod csr;
 pub mod metrics;
+pub mod policies;
 pub mod service;
 pub mod serving;
+pub mod sets;
 #[cfg(test)]
 mod testing;
 

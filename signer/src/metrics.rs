@@ -28,7 +28,7 @@ pub use expiry::IssuerExpiry;
 use first_expiry::FirstExpiry;
 use labels::{
     CodeLabel, ExecutionBuckets, IssuerLabel, LatencyBuckets, ReasonLabel, RecordedLabel, ResultLabel,
-    SignError, StageLabel, VerdictLabel,
+    ShadowLabel, SignError, StageLabel, VerdictLabel,
 };
 pub use labels::{HandshakeFailure, Overload, Refused, Stage};
 
@@ -45,6 +45,9 @@ pub struct Metrics {
     stages: Family<StageLabel, Histogram, LatencyBuckets>,
     requests: Family<CodeLabel, Counter>,
     verdicts: Family<VerdictLabel, Counter>,
+    shadows: Family<ShadowLabel, Counter>,
+    shadows_left_out: Counter,
+    decided_again: Counter,
     plaintext: Counter,
     handshake_failures: Family<ReasonLabel, Counter>,
     refused: Family<ReasonLabel, Counter>,
@@ -74,6 +77,9 @@ impl Metrics {
             stages: Family::new_with_constructor(LatencyBuckets),
             requests: Family::default(),
             verdicts: Family::default(),
+            shadows: Family::default(),
+            shadows_left_out: Counter::default(),
+            decided_again: Counter::default(),
             plaintext: Counter::default(),
             handshake_failures: Family::default(),
             refused: Family::default(),
@@ -141,6 +147,24 @@ impl Metrics {
         self.verdicts
             .get_or_create(&VerdictLabel { policy, verdict })
             .inc();
+    }
+
+    /// A shadow came to a verdict, which differs so from what was decided.
+    pub fn shadowed(&self, policy: &str, difference: &'static str) {
+        let policy = policy.to_owned();
+        self.shadows
+            .get_or_create(&ShadowLabel { policy, difference })
+            .inc();
+    }
+
+    /// The shadows of one request were not asked: too many wait.
+    pub fn shadows_left_out(&self) {
+        self.shadows_left_out.inc();
+    }
+
+    /// A request was decided once more, because another policy set had come into force.
+    pub fn decided_again(&self) {
+        self.decided_again.inc();
     }
 
     /// A policy thread worked on one decision for so long.

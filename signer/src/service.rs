@@ -25,18 +25,22 @@ use std::sync::Arc;
 use sealwright_identity::SharedClock;
 use sealwright_proto::istio::istio_certificate_service_server::IstioCertificateService;
 use sealwright_proto::istio::{CsrRequest, CsrResponse, IstioCertificateRequest, IstioCertificateResponse};
+use sealwright_x509::csr::VerifiedCsr;
 use tonic::{Request, Response, Status};
 use tracing::{debug, error, info};
 
+use crate::authn::Caller;
 use crate::authz::Authorizer;
 use crate::ca::{CertificateAuthority, Gate, IssuedCertificate};
 use crate::config::ServerConfig;
 use crate::csr::CsrVerifier;
 use crate::metrics::Metrics;
+use crate::sets::Sets;
 
 pub(crate) use admission::Opened;
 pub use admission::{Admission, AdmissionLimits, AdmittedService};
 pub use context::{Admitted, RequestContext, RequestId};
+pub(crate) use held::Held;
 pub use open::OpenService;
 pub use order::{CertificateOrder, OrderError};
 pub use rate::IdentityRate;
@@ -45,6 +49,9 @@ pub(crate) use status::chain;
 pub use status::{CallEnd, IMPERSONATION_REFUSED, NOT_AUTHENTICATED_NOW, RequestError, UNAUTHENTICATED};
 #[cfg(test)]
 pub(crate) use testing::{test_context, test_order};
+
+/// Policy sets that may come into force while one request is decided.
+const MAX_SWITCHES: u32 = 4;
 
 /// Answers certificate requests. Clones share everything.
 #[derive(Clone, Debug)]
@@ -57,6 +64,8 @@ pub struct Steps {
     pub csr: CsrVerifier,
     /// May?
     pub authorizer: Authorizer,
+    /// By what.
+    pub sets: Sets,
     /// The bytes.
     pub issuer: CertificateAuthority,
     /// The key.
@@ -91,10 +100,46 @@ impl Steps {
         let caller = Admitted::caller(&request)?; //                            who
         let order = CertificateOrder::try_from(request)?; //                    what, bounded, parsed once
         let csr = self.csr.verify(order.csr())?; //                             holds the key
-        let grant = self.authorizer.authorize(&caller, &order, &csr).await?; // may: native ceiling, then Wasm policies
-        let tbs = self.issuer.prepare(&csr, grant)?; //                         exact bytes to be signed, linted
-        let issued = self.gate.issue(tbs).await?; //                            recorded, signed, verified
+        let issued = self
+            .in_force(&order, || self.decide(&caller, &order, &csr))
+            .await?;
         Ok(Response::new(issued.into())) //                                     leaf, intermediates, root bundle last
+    }
+
+    /// The part of a request that is done again when another policy set came into force meanwhile.
+    async fn decide(
+        &self,
+        caller: &Caller,
+        order: &CertificateOrder,
+        csr: &VerifiedCsr,
+    ) -> Result<IssuedCertificate, RequestError> {
+        let grant = self.authorizer.authorize(caller, order, csr).await?; //    may: native ceiling, then Wasm policies
+        let tbs = self.issuer.prepare(csr, grant)?; //                          exact bytes to be signed, linted
+        Ok(self.gate.issue(tbs).await?) //                                      recorded, signed, verified
+    }
+
+    /// Decides, and decides again when the gate says that the policy set is not the one in force.
+    async fn in_force<Deciding: Future<Output = Result<IssuedCertificate, RequestError>>>(
+        &self,
+        order: &CertificateOrder,
+        decide: impl Fn() -> Deciding,
+    ) -> Result<IssuedCertificate, RequestError> {
+        let deadline = order.context().deadline;
+        let mut switches = 0;
+        loop {
+            let set = self.sets.current().flatten();
+            let outcome = decide().await;
+            match outcome {
+                Err(error) if error.is_stale() && switches < MAX_SWITCHES => {
+                    switches += 1;
+                    self.metrics.decided_again();
+                    if !self.sets.refresh(set.as_ref(), deadline).await {
+                        return Err(error);
+                    }
+                }
+                outcome => return outcome,
+            }
+        }
     }
 
     /// `IstioCAService/HandleCSR`, of Istio's early releases. Never a certificate authority.
@@ -103,9 +148,9 @@ impl Steps {
         let order = CertificateOrder::try_from(request)?;
         let csr = self.csr.verify(order.csr())?;
         legacy::require_name(&csr)?;
-        let grant = self.authorizer.authorize(&caller, &order, &csr).await?;
-        let tbs = self.issuer.prepare(&csr, grant)?;
-        let issued = self.gate.issue(tbs).await?;
+        let issued = self
+            .in_force(&order, || self.decide(&caller, &order, &csr))
+            .await?;
         Ok(Response::new(issued.into()))
     }
 

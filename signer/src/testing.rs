@@ -2,6 +2,7 @@
 
 mod gate;
 mod pki;
+mod policies;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -14,6 +15,7 @@ use crate::metrics::Metrics;
 
 pub(crate) use gate::{Behaviour, FakeGate};
 pub(crate) use pki::{TestPki, csr_with, end_entity};
+pub(crate) use policies::FakeEntry;
 
 pub(crate) const DAY: u64 = 86_400;
 

@@ -30,6 +30,7 @@ mod kryoptic;
 mod ledger;
 mod overload;
 mod policy;
+mod policy_sets;
 mod renewal;
 mod secrets;
 mod serve;

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use sealwright_identity::SerialNumber;
 use sealwright_policy_wasm::Limits;
 
+use super::SetCommand;
 use crate::text;
 
 /// `sealwright policy`.
@@ -35,6 +36,8 @@ pub(crate) enum PolicyCommand {
     Replay(ReplayArgs),
     /// Write a recorded request and its verdict as a test vector.
     Vector(VectorArgs),
+    #[command(flatten)]
+    Sets(SetCommand),
 }
 
 /// `sealwright policy vector`.

@@ -49,6 +49,15 @@ impl Credentials {
         })
     }
 
+    /// A client certificate from files.
+    pub(crate) fn certificate(roots: &Path, cert: &Path, key: &Path) -> Result<Self, Failure> {
+        Ok(Self {
+            roots: read_roots(roots)?.into(),
+            identity: Some((read(cert)?, Zeroizing::new(read(key)?))),
+            token: None,
+        })
+    }
+
     /// A token from a file.
     pub(crate) fn bearer(roots: &Path, token: &Path) -> Result<Self, Failure> {
         Ok(Self::of_token(Self::roots(roots)?, read_token(token)?))
@@ -122,6 +131,15 @@ pub(crate) async fn create_certificate(args: &IssueArgs, csr: &str) -> Result<Ve
 }
 
 pub(crate) async fn connect(server: &str, credentials: &Credentials) -> Result<Channel, Failure> {
+    connect_for(server, credentials, CALL_TIMEOUT).await
+}
+
+/// The same for calls that may take so long.
+pub(crate) async fn connect_for(
+    server: &str,
+    credentials: &Credentials,
+    call: Duration,
+) -> Result<Channel, Failure> {
     let host = host(server)?;
     let mut tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(&credentials.roots))
@@ -132,7 +150,7 @@ pub(crate) async fn connect(server: &str, credentials: &Credentials) -> Result<C
     let endpoint = Endpoint::from_shared(format!("https://{server}"))
         .map_err(|_| malformed(server))?
         .connect_timeout(CONNECT_TIMEOUT)
-        .timeout(CALL_TIMEOUT)
+        .timeout(call)
         .tls_config(tls)
         .or_fail_doing(Class::Input, "the certificates or the key cannot be used for TLS")?;
     endpoint
@@ -172,6 +190,12 @@ pub(crate) fn refusal(status: &Status) -> Failure {
     let reason = details.error_info().map(|info| info.reason.as_str());
     if let Some(reason) = reason.filter(|reason| !message.contains(reason)) {
         text.push_str(&format!(" ({reason})"));
+    }
+    for (name, key) in [("policy", "policy"), ("hint", "hint")] {
+        let said = details.error_info().and_then(|info| info.metadata.get(key));
+        if let Some(said) = said {
+            text.push_str(&format!("; {name}: {said}"));
+        }
     }
     let violations = details.bad_request().map(|bad| &bad.field_violations[..]);
     for violation in violations.unwrap_or_default() {

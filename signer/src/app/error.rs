@@ -9,6 +9,7 @@ use sealwright_runtime::tls::TlsError;
 use crate::authn::BuildError as AuthenticatorError;
 use crate::catalog::CatalogError;
 use crate::config::ConfigError;
+use crate::policies::RolesError;
 
 /// Why the front cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,9 @@ pub enum BuildError {
         /// The missing authenticator.
         authenticator: String,
     },
+    /// Roles that nobody can have.
+    #[error("the roles of [[policy_roles]] cannot be used")]
+    Roles(#[from] RolesError),
     /// TLS.
     #[error("TLS cannot be set up")]
     Tls(#[from] TlsError),

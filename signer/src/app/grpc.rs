@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use sealwright_proto::istio::istio_ca_service_server::IstioCaServiceServer;
 use sealwright_proto::istio::istio_certificate_service_server::IstioCertificateServiceServer;
+use sealwright_proto::policy::policy_service_server::PolicyServiceServer;
 use sealwright_proto::signing::signing_service_server::SigningServiceServer;
 use sealwright_runtime::drain::{Watcher, run_with_drain};
 use sealwright_runtime::readiness::Readiness;
@@ -14,6 +15,7 @@ use tonic_health::server::HealthReporter;
 use super::{BuildError, RunError};
 use crate::acceptor::Incoming;
 use crate::config::ServerConfig;
+use crate::policies::{Door, PolicyAdministration};
 use crate::service::{Admission, CertificateService, OpenService, SigningService};
 
 /// As istiod does: dead peers are noticed within 40 s.
@@ -27,11 +29,15 @@ const MAX_HEADER_BYTES: u32 = 32 << 10;
 /// Messages of health and reflection are names.
 const MAX_SMALL_MESSAGE_BYTES: usize = 64 << 10;
 
+/// A piece of an upload, or a statement with a report.
+const MAX_STATEMENT_BYTES: usize = 2 << 20;
+
 const HEALTH: &str = "grpc.health.v1.Health";
 const REFLECTION: &str = "grpc.reflection.v1.ServerReflection";
 
 type Certificates = IstioCertificateServiceServer<CertificateService>;
 type Signing = SigningServiceServer<SigningService>;
+type Administration = PolicyServiceServer<PolicyAdministration>;
 type Legacy = IstioCaServiceServer<CertificateService>;
 
 /// The services, ready to be served.
@@ -39,6 +45,7 @@ type Legacy = IstioCaServiceServer<CertificateService>;
 pub(super) struct Server {
     service: CertificateService,
     signing: SigningService,
+    administration: Option<(Door, PolicyAdministration)>,
     max_calls: usize,
     admission: Admission,
     readiness: Readiness,
@@ -52,6 +59,7 @@ impl Server {
     pub(super) fn new(
         service: CertificateService,
         signing: SigningService,
+        administration: Option<(Door, PolicyAdministration)>,
         admission: Admission,
         config: &ServerConfig,
         readiness: Readiness,
@@ -67,6 +75,7 @@ impl Server {
         let server = Self {
             service,
             signing,
+            administration,
             max_calls: config.signing.max_calls,
             admission,
             readiness,
@@ -91,8 +100,9 @@ impl Server {
         }
         // What is described is more than what is served.
         let legacy = self.legacy.then_some(Legacy::NAME);
+        let administration = self.administration.as_ref().map(|_| Administration::NAME);
         let names = [Certificates::NAME, Signing::NAME, HEALTH, REFLECTION];
-        for name in names.into_iter().chain(legacy) {
+        for name in names.into_iter().chain(legacy).chain(administration) {
             builder = builder.with_service_name(name);
         }
         Some(builder)
@@ -105,6 +115,10 @@ impl Server {
         let stop = watcher.token();
         let signing = Signing::new(self.signing.clone().until(stop.clone()))
             .max_decoding_message_size(self.max_message_bytes);
+        let administration = self.administration.clone().map(|(door, service)| {
+            let server = Administration::new(service.until(stop.clone()));
+            door.guard(server.max_decoding_message_size(MAX_STATEMENT_BYTES))
+        });
         let legacy = self.legacy.then(|| {
             let server = Legacy::new(self.service.clone()).max_decoding_message_size(self.max_message_bytes);
             self.admission.guard(server)
@@ -127,6 +141,7 @@ impl Server {
             .add_service(self.admission.guard_calls(signing, self.max_calls))
             .add_service(OpenService(health))
             .add_optional_service(legacy)
+            .add_optional_service(administration)
             .add_optional_service(reflection.map(OpenService))
             .add_optional_service(reflection_alpha.map(OpenService))
             .serve_with_incoming_shutdown(incoming, stop.cancelled_owned());

@@ -21,6 +21,7 @@ use crate::config::{PolicyHostConfig, ServerConfig, SignerConfig};
 use crate::csr::CsrVerifier;
 use crate::metrics::Metrics;
 use crate::service::{CertificateService, Steps};
+use crate::sets::Sets;
 
 /// Instance slots beyond one for each policy thread, for instances on their way out.
 const SPARE_SLOTS: u32 = 8;
@@ -128,6 +129,7 @@ pub(super) fn server_tls(
 pub(super) fn certificate_service(
     config: &SignerConfig,
     catalog: &SharedCatalog,
+    sets: &Sets,
     policies: &PolicyHost,
     client: GateClient,
     clock: &SharedClock,
@@ -138,6 +140,7 @@ pub(super) fn certificate_service(
         csr: CsrVerifier::new(config.server.max_csr_bytes, metrics.clone()),
         authorizer: Authorizer::new(
             catalog.clone(),
+            sets.clone(),
             policies.clone(),
             gate.clone(),
             Arc::clone(clock),
@@ -148,6 +151,7 @@ pub(super) fn certificate_service(
             &config.trust.domain,
             clock,
         )),
+        sets: sets.clone(),
         issuer: CertificateAuthority::new(Arc::clone(clock), metrics.clone()),
         gate,
         metrics: metrics.clone(),

@@ -12,6 +12,7 @@ use tracing::{error, info, warn};
 use crate::authn::Authenticators;
 use crate::catalog::{Catalog, CatalogConfig, CatalogError, SharedCatalog};
 use crate::metrics::Metrics;
+use crate::sets::Sets;
 
 /// What a reload reads, and where it puts it.
 #[derive(Debug)]
@@ -24,6 +25,7 @@ pub(super) struct Parts {
     pub(super) authenticators: Arc<Authenticators>,
     pub(super) clock: SharedClock,
     pub(super) metrics: Metrics,
+    pub(super) sets: Sets,
 }
 
 /// Why a reload changed nothing.
@@ -92,6 +94,7 @@ impl Parts {
         self.roots.set(roots.iter().map(Vec::as_slice))?;
         self.metrics.set_expiries(catalog.expiries());
         self.catalog.replace(catalog);
+        self.sets.look();
         self.bundle.send_if_modified(|bundle| {
             let next = TrustBundle::from_ders(bundle.generation() + 1, roots);
             let changed = next.digest() != bundle.digest();

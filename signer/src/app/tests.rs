@@ -4,6 +4,7 @@ mod connections;
 mod front;
 mod legacy;
 mod lifecycle;
+mod sets;
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! Why: all that an auditor needs in order to execute the decision again, for the gate's record.
 
-use sealwright_identity::Timestamp;
+use sealwright_identity::{Digest, Timestamp};
 use sealwright_policy_wasm::{
     Decision, EngineProfile, Evaluation, Narrowing, Outcome, PolicyInput, WIT_VERSION,
 };
@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::authn::Caller;
 use crate::service::{CertificateOrder, RequestContext};
+use crate::sets::Deciders;
 
 /// What is known before anything was decided.
 pub(super) struct EvidenceBuilder<'a> {
@@ -28,7 +29,9 @@ impl EvidenceBuilder<'_> {
     }
 
     /// The policies were asked.
-    pub(super) fn decided(&self, decision: &Decision) -> pb::Evidence {
+    pub(super) fn decided(&self, decision: &Decision, deciders: &Deciders) -> pb::Evidence {
+        // Those after the first that did not allow were not asked.
+        let asked = decision.evaluations.iter().zip(&deciders.enforcing);
         self.with(pb::Decision {
             decided_at_micros: self.now.micros(),
             engine_profile_digest: self.profile.digest.to_string(),
@@ -37,13 +40,14 @@ impl EvidenceBuilder<'_> {
             wit_version: WIT_VERSION.to_owned(),
             input_schema: PolicyInput::SCHEMA.to_owned(),
             input: decision.input_json.clone().into(),
-            policies: decision.evaluations.iter().map(verdict).collect(),
+            policies: asked
+                .map(|(evaluation, asked)| verdict(evaluation, asked.revision))
+                .collect(),
             granted: match &decision.outcome {
                 Outcome::Allow(granted) => Some(narrowing(granted)),
                 Outcome::Deny(_) | Outcome::Aborted { .. } => None,
             },
-            // The policies are the configuration's: the gate knows their set by itself.
-            ..pb::Decision::default()
+            set_number: deciders.number,
         })
     }
 
@@ -113,7 +117,7 @@ fn request(order: &CertificateOrder) -> pb::RequestFacts {
     }
 }
 
-fn verdict(evaluation: &Evaluation) -> pb::PolicyVerdict {
+fn verdict(evaluation: &Evaluation, revision: Digest) -> pb::PolicyVerdict {
     pb::PolicyVerdict {
         name: evaluation.name.clone(),
         module: evaluation.module.to_string(),
@@ -123,7 +127,7 @@ fn verdict(evaluation: &Evaluation) -> pb::PolicyVerdict {
         narrowing: evaluation.narrowing.as_ref().map(narrowing),
         denial: evaluation.denial.as_ref().map(denial),
         host_answers: host_answers(evaluation),
-        ..pb::PolicyVerdict::default()
+        revision: revision.to_string(),
     }
 }
 
@@ -151,47 +155,15 @@ pub(super) fn denial(denial: &sealwright_policy_wasm::Denial) -> pb::Denial {
 
 /// What the host did for the policy, as canonical JSON; empty when it did nothing.
 fn host_answers(evaluation: &Evaluation) -> String {
-    // In the order of their names, as their own fields are: plain JSON of it is canonical.
     #[derive(Serialize)]
     struct HostAnswers<'a> {
-        limits: sealwright_policy_wasm::Limits,
         log: &'a [sealwright_policy_wasm::LogLine],
+        limits: sealwright_policy_wasm::Limits,
     }
     let answers = HostAnswers {
-        limits: evaluation.limits,
         log: &evaluation.log,
+        limits: evaluation.limits,
     };
-    // Strings and small integers always have a JSON form, and one only.
-    serde_json::to_string(&answers).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use sealwright_identity::Digest;
-    use sealwright_policy_wasm::{Limits, LogLevel, LogLine, Verdict};
-
-    use super::*;
-
-    #[test]
-    fn what_the_host_answered_is_canonical_as_it_is_written() {
-        let line = |message: &str| LogLine {
-            level: LogLevel::Info,
-            message: message.to_owned(),
-        };
-        let evaluation = Evaluation {
-            name: "p".to_owned(),
-            module: Digest::of(b"m"),
-            settings: Digest::of(b"s"),
-            limits: Limits::default(),
-            verdict: Verdict::Allow,
-            fuel: 1,
-            narrowing: None,
-            denial: None,
-            aborted: None,
-            log: vec![line("\"é\u{fb33}\u{1f600}\\/"), line("")],
-        };
-        let written = host_answers(&evaluation);
-        let read: serde_json::Value = serde_json::from_str(&written).unwrap();
-        assert_eq!(serde_json_canonicalizer::to_string(&read).unwrap(), written);
-    }
+    // Strings and small integers always have a JSON form.
+    serde_json_canonicalizer::to_string(&answers).unwrap_or_default()
 }

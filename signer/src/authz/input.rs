@@ -1,6 +1,9 @@
 //! What the policies are told.
 
-use sealwright_identity::{Ceiling, DnsName, San, SpiffeId};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use sealwright_identity::{Ceiling, DnsName, Identity, San, SpiffeId, Timestamp};
 use sealwright_policy_wasm::{
     CallerFacts, CeilingFacts, CsrFacts, IssuerFacts, KubernetesFacts, PolicyInput, RequestFacts,
 };
@@ -25,15 +28,53 @@ pub(super) fn of(case: &Case<'_>) -> PolicyInput {
             name: case.issuer.name.to_string(),
             trust_domain: ceiling.trust_domain.clone(),
         },
-        ceiling: CeilingFacts {
-            max_lifetime_seconds: ceiling.max_lifetime.as_secs(),
-            default_lifetime_seconds: ceiling.default_lifetime.as_secs(),
-            names: Offer::of(case).names().iter().map(San::to_string).collect(),
-            dns_patterns: ceiling.dns.clone(),
-            usages: ceiling.usages.clone(),
-            key_types: ceiling.key_types.clone(),
-        },
+        ceiling: ceiling_facts(ceiling, Offer::of(case).names()),
         decided_at: case.now.unix_seconds(),
+    }
+}
+
+/// What policies would be told of a request that nobody made, by a caller with a token: for explanations.
+/// `issuer` is a name with its ceiling.
+pub fn hypothetical(
+    identity: &SpiffeId,
+    asked: &VerifiedCsr,
+    (issuer, ceiling): (&str, &Ceiling),
+    lifetime: Option<Duration>,
+    now: Timestamp,
+) -> PolicyInput {
+    let lifetime = lifetime.unwrap_or(ceiling.default_lifetime);
+    let identities = std::slice::from_ref(identity);
+    let account = Identity::try_from(identity).ok();
+    let names = candidates(identities, &asked.facts().dns, ceiling);
+    PolicyInput {
+        caller: CallerFacts {
+            source: "jwt".to_owned(),
+            authenticator: "explain".to_owned(),
+            identities: vec![identity.to_string()],
+            kubernetes: account.map(|account| KubernetesFacts {
+                namespace: account.namespace().to_owned(),
+                service_account: account.service_account().to_owned(),
+                pod_name: None,
+                pod_uid: None,
+                node_name: None,
+                node_uid: None,
+            }),
+            cluster: None,
+            attributes: BTreeMap::new(),
+            claims: BTreeMap::new(),
+            previous_serial: None,
+            first_authenticated_at: None,
+        },
+        csr: csr(asked),
+        request: RequestFacts {
+            lifetime_seconds: lifetime.as_secs(),
+        },
+        issuer: IssuerFacts {
+            name: issuer.to_owned(),
+            trust_domain: ceiling.trust_domain.clone(),
+        },
+        ceiling: ceiling_facts(ceiling, &names),
+        decided_at: now.unix_seconds(),
     }
 }
 
@@ -53,6 +94,17 @@ pub(super) fn candidates(identities: &[SpiffeId], asked: &[String], ceiling: &Ce
         }
     }
     names
+}
+
+fn ceiling_facts(ceiling: &Ceiling, names: &[San]) -> CeilingFacts {
+    CeilingFacts {
+        max_lifetime_seconds: ceiling.max_lifetime.as_secs(),
+        default_lifetime_seconds: ceiling.default_lifetime.as_secs(),
+        names: names.iter().map(San::to_string).collect(),
+        dns_patterns: ceiling.dns.clone(),
+        usages: ceiling.usages.clone(),
+        key_types: ceiling.key_types.clone(),
+    }
 }
 
 fn caller(caller: &Caller, order: &CertificateOrder) -> CallerFacts {

@@ -128,6 +128,12 @@ pub(super) struct VerdictLabel {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ShadowLabel {
+    pub(super) policy: String,
+    pub(super) difference: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct CodeLabel {
     pub(super) method: &'static str,
     pub(super) code: &'static str,

@@ -64,6 +64,21 @@ impl Metrics {
             self.verdicts.clone(),
         );
         registry.register(
+            "sealwright_policy_shadows",
+            "Verdicts of shadows, by how they differ from what was decided",
+            self.shadows.clone(),
+        );
+        registry.register(
+            "sealwright_policy_shadows_left_out",
+            "Requests whose shadows were not asked, because too many waited",
+            self.shadows_left_out.clone(),
+        );
+        registry.register(
+            "sealwright_policy_decided_again",
+            "Requests decided once more, because another policy set had come into force",
+            self.decided_again.clone(),
+        );
+        registry.register(
             "sealwright_policy_execution_seconds",
             "Time that a policy thread worked on one decision, waiting not included",
             self.policy_execution.clone(),

@@ -11,7 +11,7 @@ use tonic::body::Body;
 
 pin_project! {
     /// A body, and what is given back at its end.
-    pub(super) struct Held<T> {
+    pub(crate) struct Held<T> {
         #[pin]
         body: Body,
         held: Option<T>,
@@ -20,7 +20,7 @@ pin_project! {
 
 impl<T: Send + 'static> Held<T> {
     /// The body of an answer; `held` is dropped when its last frame is taken, or with it.
-    pub(super) fn body(body: Body, held: T) -> Body {
+    pub(crate) fn body(body: Body, held: T) -> Body {
         Body::new(Self {
             body,
             held: Some(held),

@@ -155,9 +155,19 @@ impl RequestError {
                 ClientError::Unavailable { .. } => "CA_NOT_READY",
                 _ => "CERT_GEN_ERROR",
             }),
+            Self::Authorization(AuthorizationError::NoSet) => Some("CA_NOT_READY"),
             Self::Authorization(_) | Self::Prepare(_) => Some("CERT_GEN_ERROR"),
             _ => None,
         }
+    }
+
+    /// Whether the gate has another policy set in force than the one that was decided under.
+    pub(super) fn is_stale(&self) -> bool {
+        matches!(
+            self,
+            Self::Authorization(AuthorizationError::Gate(ClientError::Stale { .. }))
+                | Self::Gate(ClientError::Stale { .. })
+        )
     }
 
     /// Which room was too small, as metrics call it.
@@ -221,16 +231,19 @@ fn authorization(error: &AuthorizationError, id: &RequestId) -> Status {
         AuthorizationError::Denied(denial) => denied(denial, id),
         AuthorizationError::Aborted { .. } => overloaded("the decision was aborted", None),
         AuthorizationError::Gate(error) => gate(error, id),
+        AuthorizationError::NoSet => unavailable(id),
     }
+}
+
+fn unavailable(id: &RequestId) -> Status {
+    let text = format!("the certificate authority cannot sign now (request {id})");
+    let details = ErrorDetails::with_retry_info(Some(RETRY_DELAY));
+    Status::with_error_details(Code::Unavailable, text, details)
 }
 
 fn gate(error: &ClientError, id: &RequestId) -> Status {
     match gate_code(error) {
-        Code::Unavailable => {
-            let text = format!("the certificate authority cannot sign now (request {id})");
-            let details = ErrorDetails::with_retry_info(Some(RETRY_DELAY));
-            Status::with_error_details(Code::Unavailable, text, details)
-        }
+        Code::Unavailable => unavailable(id),
         Code::ResourceExhausted => {
             let after = match error {
                 ClientError::Overloaded { retry_after } => *retry_after,
@@ -252,7 +265,7 @@ fn gate(error: &ClientError, id: &RequestId) -> Status {
 
 fn gate_code(error: &ClientError) -> Code {
     match error {
-        // Stale: the policy set changed again and again; the next attempt is decided under the one in force.
+        // Stale: the set in force could not be had within the deadline.
         ClientError::Unavailable { .. } | ClientError::Deadline | ClientError::Stale { .. } => {
             Code::Unavailable
         }

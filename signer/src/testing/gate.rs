@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use sealwright_gate::client::GateStream;
 use sealwright_gate::protocol::MessageCodec;
 use sealwright_proto::gate::{
-    DenialRecorded, IssueRequest, Issued, Origin, RecordDenial, Refusal, Request, Response, Status, origin,
-    refusal, request, response,
+    DenialRecorded, Evidence, IssueRequest, Issued, Origin, RecordDenial, Refusal, Request, Response, Status,
+    origin, refusal, request, response,
 };
 use sealwright_x509::tbs::LeafTbs;
 use tokio::net::UnixStream;
@@ -16,6 +16,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::codec::Framed;
 
 use super::TestPki;
+use super::policies::{FakeEntry, FakePolicies};
 
 /// What the gate does with requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +38,7 @@ struct State {
     behaviour: Mutex<Behaviour>,
     issues: Mutex<Vec<IssueRequest>>,
     denials: Mutex<Vec<RecordDenial>>,
+    policies: Mutex<FakePolicies>,
     streams: mpsc::Sender<GateStream>,
     asked: Notify,
     release: Notify,
@@ -51,6 +53,7 @@ impl FakeGate {
             behaviour: Mutex::default(),
             issues: Mutex::default(),
             denials: Mutex::default(),
+            policies: Mutex::default(),
             streams,
             asked: Notify::new(),
             release: Notify::new(),
@@ -95,6 +98,11 @@ impl FakeGate {
         self.0.release.notify_one();
     }
 
+    /// Puts a set of these in force, over the one before.
+    pub(crate) fn put_in_force(&self, entries: &[FakeEntry]) {
+        self.0.policies.lock().put_in_force(entries);
+    }
+
     pub(crate) fn issues(&self) -> Vec<IssueRequest> {
         self.0.issues.lock().clone()
     }
@@ -102,6 +110,15 @@ impl FakeGate {
     pub(crate) fn denials(&self) -> Vec<RecordDenial> {
         self.0.denials.lock().clone()
     }
+}
+
+fn refused(code: refusal::Code) -> response::Body {
+    response::Body::Refusal(Refusal {
+        code: code.into(),
+        message: "as the test says".to_owned(),
+        retry_after_ms: 250,
+        ..Refusal::default()
+    })
 }
 
 impl State {
@@ -127,16 +144,23 @@ impl State {
             Behaviour::IsAway => refusal::Code::Unavailable,
             Behaviour::IsOverloaded => refusal::Code::Overloaded,
         };
-        Some(response::Body::Refusal(Refusal {
-            code: code.into(),
-            message: "as the test says".to_owned(),
-            retry_after_ms: 250,
-            ..Refusal::default()
-        }))
+        Some(refused(code))
+    }
+
+    fn is_stale(&self, evidence: Option<&Evidence>) -> bool {
+        let decision = evidence.and_then(|evidence| evidence.decision.as_ref());
+        decision.is_none_or(|decision| decision.set_number != self.policies.lock().number())
     }
 
     fn obey(&self, body: request::Body) -> Option<response::Body> {
         Some(match body {
+            request::Body::Issue(issue) if self.is_stale(issue.evidence.as_ref()) => {
+                response::Body::Refusal(Refusal {
+                    code: refusal::Code::Stale.into(),
+                    set_number: self.policies.lock().number(),
+                    ..Refusal::default()
+                })
+            }
             request::Body::Issue(issue) => {
                 let leaf = LeafTbs::decode(&issue.tbs).unwrap();
                 let certificate = leaf.assemble(&self.pki.sign(leaf.as_der()));
@@ -152,13 +176,16 @@ impl State {
                 standing: origin::Standing::Foreign.into(),
                 ..Origin::default()
             }),
+            request::Body::PolicyState(_) => response::Body::PolicyState(self.policies.lock().state()),
+            request::Body::PolicyFetch(fetch) => match self.policies.lock().fetch(&fetch) {
+                Some(fetched) => response::Body::PolicyFetch(fetched),
+                None => refused(refusal::Code::Invalid),
+            },
             request::Body::Status(_)
             | request::Body::Query(_)
             | request::Body::Cancel(_)
             | request::Body::PolicyUpload(_)
-            | request::Body::PolicyStatement(_)
-            | request::Body::PolicyState(_)
-            | request::Body::PolicyFetch(_) => return None,
+            | request::Body::PolicyStatement(_) => return None,
         })
     }
 

@@ -9,6 +9,7 @@ use sealwright_gate::config::PolicyConfig;
 use sealwright_proto::istio::istio_certificate_service_client::IstioCertificateServiceClient;
 use sealwright_proto::istio::{IstioCertificateRequest, IstioCertificateResponse};
 use sealwright_runtime::readiness::Readiness;
+use sealwright_statement::policy::Mode;
 use sealwright_x509::pem;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -22,7 +23,7 @@ use crate::app::{App, Bound, Plumbing, Reloader, RunError};
 use crate::authn::Trust;
 use crate::authn::config::{AuthenticatorConfig, AuthenticatorKind};
 use crate::config::{PolicyHostConfig, ServerConfig, SignerConfig};
-use crate::testing::{FakeGate, TestPki, baseline, clock, end_entity};
+use crate::testing::{FakeEntry, FakeGate, TestPki, baseline, clock, end_entity};
 
 pub(super) struct Front {
     pub(super) pki: Arc<TestPki>,
@@ -51,6 +52,7 @@ impl Front {
         let (gate, streams) = FakeGate::new(Arc::clone(&pki));
         let mut config = config(&pki);
         change(&mut config);
+        gate.put_in_force(&entries(&config));
         let readiness = Readiness::new();
         let plumbing = Plumbing {
             clock: clock(),
@@ -129,6 +131,30 @@ impl Front {
     }
 }
 
+/// The policies of a configuration, as a gate seeds its first set with them.
+pub(super) fn entries(config: &SignerConfig) -> Vec<FakeEntry> {
+    let users = |name: &String| -> Vec<String> {
+        let users = config
+            .issuers
+            .iter()
+            .filter(|issuer| issuer.policies.contains(name));
+        users.map(|issuer| issuer.name.clone()).collect()
+    };
+    let policies = config
+        .policies
+        .iter()
+        .filter(|policy| !users(&policy.name).is_empty());
+    policies
+        .map(|policy| FakeEntry {
+            name: policy.name.clone(),
+            module: policy.module.clone(),
+            settings: policy.settings.clone(),
+            mode: Mode::Enforce,
+            issuers: users(&policy.name),
+        })
+        .collect()
+}
+
 pub(super) fn config(pki: &TestPki) -> SignerConfig {
     SignerConfig {
         trust: Trust {
@@ -166,6 +192,7 @@ pub(super) fn config(pki: &TestPki) -> SignerConfig {
             threads: 1,
             ..PolicyHostConfig::default()
         },
+        policy_roles: Vec::new(),
     }
 }
 

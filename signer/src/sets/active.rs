@@ -1,0 +1,127 @@
+//! A set with everything that it takes to decide under it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sealwright_identity::{Digest, SpiffeId};
+use sealwright_policy_wasm::Policy;
+use sealwright_statement::Sealed;
+use sealwright_statement::policy::{Mode, Revision, Revisions, Set, enforcing, shadows};
+
+/// A policy set whose policies are compiled. It does not change.
+#[derive(Debug)]
+pub struct ActiveSet {
+    pub(super) set: Sealed<Set>,
+    /// Without the canaries, once the gate has stopped them.
+    pub(super) effective: Set,
+    pub(super) canaries_stopped: bool,
+    pub(super) revisions: Revisions,
+    pub(super) policies: BTreeMap<Digest, Arc<Policy>>,
+}
+
+/// A revision that is asked.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    /// Its digest.
+    pub revision: Digest,
+    /// Its code.
+    pub policy: Arc<Policy>,
+}
+
+/// Who is asked about one request.
+#[derive(Clone, Debug, Default)]
+pub struct Deciders {
+    /// The number of the set; 0 where there is none.
+    pub number: u64,
+    /// All must allow, in order.
+    pub enforcing: Vec<Asked>,
+    /// What they say is counted.
+    pub shadows: Vec<Arc<Policy>>,
+}
+
+impl ActiveSet {
+    /// Puts it together.
+    pub(super) fn new(
+        set: Sealed<Set>,
+        canaries_stopped: bool,
+        revisions: Revisions,
+        policies: BTreeMap<Digest, Arc<Policy>>,
+    ) -> Self {
+        let mut effective = Set::clone(&set);
+        if canaries_stopped {
+            effective
+                .entries
+                .retain(|entry| !matches!(entry.mode, Mode::Canary(_)));
+        }
+        Self {
+            set,
+            effective,
+            canaries_stopped,
+            revisions,
+            policies,
+        }
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u64 {
+        self.set.number
+    }
+
+    /// Its digest.
+    pub fn digest(&self) -> Digest {
+        self.set.digest()
+    }
+
+    /// Whether the gate stopped its canaries.
+    pub fn canaries_stopped(&self) -> bool {
+        self.canaries_stopped
+    }
+
+    /// How many revisions it has code for.
+    pub fn len(&self) -> usize {
+        self.policies.len()
+    }
+
+    /// Whether nothing decides.
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// Who is asked about a certificate of these SPIFFE IDs by that issuer. `None` when a
+    /// revision is missing, which loading excludes.
+    pub fn deciders(&self, issuer: &str, ids: &[SpiffeId]) -> Option<Deciders> {
+        let enforcing = enforcing(&self.effective, &self.revisions, issuer, ids)?;
+        let shadows = shadows(&self.effective, &self.revisions, issuer, ids)?;
+        let asked = |revision: &Sealed<Revision>| {
+            let policy = Arc::clone(self.policies.get(&revision.digest())?);
+            let revision = revision.digest();
+            Some(Asked { revision, policy })
+        };
+        Some(Deciders {
+            number: self.number(),
+            enforcing: enforcing.into_iter().map(asked).collect::<Option<_>>()?,
+            shadows: shadows
+                .into_iter()
+                .map(|revision| Some(asked(revision)?.policy))
+                .collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl Deciders {
+    /// The code of those who must allow.
+    pub fn policies(&self) -> Vec<Arc<Policy>> {
+        self.enforcing
+            .iter()
+            .map(|asked| Arc::clone(&asked.policy))
+            .collect()
+    }
+
+    /// Whether the same revisions must allow, in the same order.
+    pub fn is_the_same(&self, other: &Self) -> bool {
+        let revisions = |deciders: &Self| -> Vec<Digest> {
+            deciders.enforcing.iter().map(|asked| asked.revision).collect()
+        };
+        self.number == other.number && revisions(self) == revisions(other)
+    }
+}

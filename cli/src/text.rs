@@ -214,7 +214,9 @@ Examples (the signer and the caller's certificate left out):
   sealwright policy propose --retire sha256:…";
 
 pub(crate) const POLICY_APPROVE: &str = "\
-What is signed is what is shown: the words are made on this machine, from the bytes that are signed.
+What is signed is what is shown: the words are made on this machine, from the bytes that are signed. Every module
+that the set brings in is judged here once more, in a process of its own; where its report is not the one that
+the set names, nothing is signed.
 
 Examples (the signer and the caller's certificate left out):
   sealwright policy approve --sign-with ann.key";

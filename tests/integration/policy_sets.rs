@@ -56,17 +56,43 @@ async fn a_set_is_pushed_approved_activated_rolled_back_and_its_revision_revoked
     );
     assert_eq!(review["pushed_by"]["strict"], json!(["dan"]), "{review}");
 
+    // A report that is not what this machine comes to is not signed.
+    let forged = deployment.push_module(
+        &deployment.home.file("policies/baseline.wasm"),
+        "forged",
+        json!({"trust_domains": ["cluster.local"]}),
+        Some("dan"),
+    );
+    let lie = format!(
+        "{}={}",
+        forged.revision,
+        deny.report_of_revision().split_once('=').unwrap().1
+    );
+    let lying = deployment.propose(&["--enforce", &forged.revision, "--report", &lie]);
+    let refused = deployment.policy(
+        "admin",
+        &[
+            "approve",
+            lying["set"].as_str().unwrap(),
+            "--sign-with",
+            &deployment.key("ann"),
+        ],
+    );
+    assert_eq!(refused.code, 4, "{}", refused.stderr);
+    assert!(refused.stderr.contains("nothing is signed"), "{}", refused.stderr);
+
     // One is not enough, and the author does not count.
-    deployment.approve("ann").success();
-    let early = deployment.policy("admin", &["activate"]);
+    let set = proposed["set"].as_str().unwrap();
+    deployment.approve("ann", set).success();
+    let early = deployment.policy("admin", &["activate", set]);
     assert_ne!(early.code, 0);
     assert!(early.stderr.contains("must agree"), "{}", early.stderr);
-    let own = deployment.approve("dan").json();
+    let own = deployment.approve("dan", set).json();
     assert_eq!(own["uncounted"], json!(["dan"]), "{own}");
     assert_eq!(own["counted"], json!(["ann"]), "{own}");
     ask(&deployment).await.unwrap();
-    deployment.approve("bob").success();
-    let activated = deployment.policy("admin", &["activate"]).json();
+    deployment.approve("bob", set).success();
+    let activated = deployment.policy("admin", &["activate", set]).json();
     assert_eq!(activated["number"], 3, "{activated}");
     assert_eq!(activated["counted"], json!(["ann", "bob"]), "{activated}");
 

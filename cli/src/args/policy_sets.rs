@@ -130,7 +130,8 @@ pub(crate) struct PushArgs {
     /// The sorted archive of the source that the module is built from.
     #[arg(long, value_name = "FILE")]
     pub(crate) source: Option<PathBuf>,
-    /// The report of its admission.
+    /// A report of its admission, instead of one that is made here. Approvers make their own, and sign
+    /// nothing where it differs.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
     /// The author's key; needed where people must agree.

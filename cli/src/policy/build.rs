@@ -15,7 +15,7 @@ use std::{
 };
 
 use sealwright_identity::Digest;
-use sealwright_policy_wasm::{BuildNote, build_note, componentize};
+use sealwright_policy_wasm::{BuildNote, Vector, VectorFormat, build_note, componentize};
 use serde::Serialize;
 
 use self::{cargo::Workshop, source::Source};
@@ -85,6 +85,30 @@ pub(super) fn build(dir: &Path, work: Option<&Path>) -> Result<Built, Failure> {
         source_file,
         compiler: note.compiler,
     })
+}
+
+/// The vectors in an archive that `policy build` wrote, by name.
+///
+/// # Errors
+/// When it is another archive, or one of them is no vector.
+pub(super) fn vectors_of(archive: &[u8]) -> Result<Vec<Vector>, Failure> {
+    let files = tar::read(archive).or_fail_doing(Class::Input, "the source archive")?;
+    let mut vectors = Vec::new();
+    for (path, bytes) in &files {
+        let inside = path.strip_prefix("vectors/").filter(|name| !name.contains('/'));
+        let Some((path, format)) = inside.and_then(|_| Some((path, VectorFormat::of(Path::new(path))?)))
+        else {
+            continue;
+        };
+        let name = Path::new(path)
+            .file_stem()
+            .and_then(|name| name.to_str())
+            .unwrap_or_default();
+        let text = std::str::from_utf8(bytes).or_fail_doing(Class::Input, path)?;
+        vectors.push(Vector::parse(name, format, text).or_fail_doing(Class::Input, path)?);
+    }
+    vectors.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(vectors)
 }
 
 /// The component, with the note of what made it.

@@ -3,6 +3,7 @@
 //! What a person signs is put together and read here, on that person's machine, from the bytes that are
 //! signed. What a signer says about them is shown and not believed.
 
+mod admission;
 mod agree;
 mod explain;
 mod keys;

@@ -135,8 +135,8 @@ impl Deployment {
         self.policy("admin", &all).json()
     }
 
-    pub(super) fn approve(&self, person: &str) -> Outcome {
-        self.policy("admin", &["approve", "--sign-with", &self.key(person)])
+    pub(super) fn approve(&self, person: &str, set: &str) -> Outcome {
+        self.policy("admin", &["approve", set, "--sign-with", &self.key(person)])
     }
 
     /// The stock policy with other settings, signed by its author.
@@ -170,10 +170,12 @@ impl Deployment {
             "--settings",
             &file,
         ];
-        arguments.extend(["--trust-domain", "cluster.local", "--report", &report]);
+        arguments.extend(["--trust-domain", "cluster.local"]);
         let key = author.map(|author| self.key(author));
-        if let Some(key) = &key {
-            arguments.extend(["--sign-with", key]);
+        match &key {
+            Some(key) => arguments.extend(["--sign-with", key]),
+            // Nobody approves it, so nobody asks what its report says.
+            None => arguments.extend(["--report", &report]),
         }
         let pushed = self.policy("admin", &arguments).json();
         Pushed {

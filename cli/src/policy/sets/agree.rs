@@ -10,7 +10,7 @@ use sealwright_statement::{
 };
 use serde::Serialize;
 
-use super::{propose, show, wire};
+use super::{admission, propose, show, wire};
 use crate::{
     args::{ActivateArgs, ApproveSetArgs, RevokeArgs, RollbackArgs},
     failure::{Class, Failure},
@@ -42,12 +42,7 @@ pub(super) async fn approve(args: &ApproveSetArgs, output: Output) -> Result<Exi
     let mut client = wire::connect(&args.signer).await?;
     let review = show::fetch(&mut client, args.set).await?;
     show::explain(&review)?;
-    if review.reports_missing() {
-        return Err(Failure::text(
-            Class::Input,
-            "an entry that is new has no admission report here: nothing is signed; have it pushed with its report",
-        ));
-    }
+    admission::agrees(&mut client, &review).await?;
     let mut set = review.set;
     wire::sign(&mut set, &args.sign_with)?;
     let request = ApproveRequest {

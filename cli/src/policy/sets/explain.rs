@@ -218,7 +218,7 @@ async fn of_signer(
     Ok((Some(set.statement.number), asked))
 }
 
-fn limits(revision: &Revision) -> Limits {
+pub(super) fn limits(revision: &Revision) -> Limits {
     let defaults = Limits::default();
     Limits {
         fuel: revision.limits.fuel,
@@ -230,7 +230,7 @@ fn limits(revision: &Revision) -> Limits {
     }
 }
 
-async fn blob(client: &mut wire::Client, digest: Digest) -> Result<Vec<u8>, Failure> {
+pub(super) async fn blob(client: &mut wire::Client, digest: Digest) -> Result<Vec<u8>, Failure> {
     let request = GetRequest {
         digest: digest.to_string(),
     };

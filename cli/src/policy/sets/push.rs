@@ -9,7 +9,7 @@ use sealwright_proto::policy::{OffsetRequest, PushRequest, UploadRequest, upload
 use sealwright_statement::policy::{Limits, Revision, Scope, canonical_settings};
 use serde::Serialize;
 
-use super::{super::module, wire};
+use super::{super::module, admission, wire};
 use crate::{
     args::PushArgs,
     failure::{Class, Failure, OrFail},
@@ -59,8 +59,10 @@ pub(super) async fn run(args: &PushArgs, output: Output) -> Result<ExitCode, Fai
     if let Some(key) = &args.sign_with {
         wire::sign(&mut revision, key)?;
     }
-    let report = args.report.as_deref().map(read).transpose()?;
-    let report = String::from_utf8(report.unwrap_or_default()).or_fail_doing(Class::Input, "the report")?;
+    let report = match args.report.as_deref() {
+        Some(path) => String::from_utf8(read(path)?).or_fail_doing(Class::Input, path.display())?,
+        None => admit(&component, source.as_deref(), &revision.statement)?,
+    };
 
     let mut client = wire::connect(&args.signer).await?;
     upload(&mut client, Kind::Module, component).await?;
@@ -92,6 +94,21 @@ pub(super) async fn run(args: &PushArgs, output: Output) -> Result<ExitCode, Fai
         )?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The report, when nothing speaks against the module.
+fn admit(component: &[u8], source: Option<&[u8]>, revision: &Revision) -> Result<String, Failure> {
+    let report = admission::judge(component, source, revision)?;
+    for finding in report.warnings.iter().chain(&report.refusals) {
+        output::notice(&serde_json::to_string(finding).or_fail(Class::Internal)?);
+    }
+    match report.admitted {
+        true => Ok(report.canonical()),
+        false => Err(Failure::text(
+            Class::Denied,
+            "the module is not admitted: nothing was pushed",
+        )),
+    }
 }
 
 /// Sends what is not there yet.

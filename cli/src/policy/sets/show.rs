@@ -8,8 +8,8 @@ use sealwright_identity::{Digest, Timestamp};
 use sealwright_proto::policy::{ReviewRequest, WatchRequest};
 use sealwright_signer::policies::words::changes;
 use sealwright_statement::{
-    PublicKey, Signed,
-    policy::{Entry, Revision, Revisions, Roster, Set},
+    PublicKey, Sealed, Signed,
+    policy::{Revision, Revisions, Roster, Set},
     words::words,
 };
 use serde::Serialize;
@@ -111,19 +111,23 @@ pub(super) fn explain(review: &Review) -> Result<(), Failure> {
 }
 
 impl Review {
-    /// Whether an entry that is new names a report that nobody has, or none.
-    pub(super) fn reports_missing(&self) -> bool {
-        let is_new = |entry: &&Entry| {
-            let old = self.before.iter().flat_map(|before| &before.statement.entries);
-            !old.into_iter().any(|old| old.revision == entry.revision)
+    /// Revisions that were in no set that is in force now, with the reports that the set names.
+    pub(super) fn brought_in(&self) -> Vec<(&Sealed<Revision>, Option<Digest>)> {
+        if self.set.statement.restores.is_some() {
+            return Vec::new();
+        }
+        let old = |digest: Digest| {
+            let mut old = self.before.iter().flat_map(|before| &before.statement.entries);
+            old.any(|old| old.revision == digest)
         };
-        let mut new = self.set.statement.entries.iter().filter(is_new);
-        self.set.statement.restores.is_none()
-            && new.any(|entry| {
-                entry
-                    .report
-                    .is_none_or(|report| !self.reports.contains_key(&report))
-            })
+        let new = self
+            .set
+            .statement
+            .entries
+            .iter()
+            .filter(|entry| !old(entry.revision));
+        new.filter_map(|entry| Some((&self.revisions.get(&entry.revision)?.statement, entry.report)))
+            .collect()
     }
 
     fn in_words(&self) -> Reviewed {

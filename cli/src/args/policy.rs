@@ -37,7 +37,7 @@ pub(crate) enum PolicyCommand {
     /// Write a recorded request and its verdict as a test vector.
     Vector(VectorArgs),
     #[command(flatten)]
-    Sets(SetCommand),
+    Sets(Box<SetCommand>),
 }
 
 /// `sealwright policy vector`.

@@ -3,6 +3,7 @@
 
 use std::{os::unix::net::UnixStream, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
+use parking_lot::Mutex;
 use sealwright_gate::client::dial;
 use sealwright_identity::SystemClock;
 use sealwright_runtime::{
@@ -22,7 +23,12 @@ use sealwright_runtime::{
     },
     telemetry,
 };
-use sealwright_signer::{App, Plumbing, SignerConfig, app::Reloader, authn::Trust};
+use sealwright_signer::{
+    App, Plumbing, SignerConfig,
+    app::Reloader,
+    authn::Trust,
+    policies::{JudgeWanted, Judges},
+};
 use tokio::{runtime::Runtime, sync::mpsc};
 use tracing::{error, info, warn};
 
@@ -64,7 +70,8 @@ pub(crate) fn run_alone(loaded: &Loaded, socket: &Path) -> Result<ExitCode, Fail
     confine(&wanted, loaded)?;
     runtime()?.block_on(async {
         let mut signals = Signals::install().or_fail(Class::Internal)?;
-        let plumbing = plumbing();
+        // It may start no program, and nobody starts one for it.
+        let plumbing = plumbing(None);
         let app = App::build(signer_config(&loaded.settings), dial(socket.to_owned()), plumbing)
             .await
             .or_fail(Class::Usage)?;
@@ -84,12 +91,13 @@ fn runtime() -> Result<Runtime, Failure> {
         .or_fail(Class::Internal)
 }
 
-fn plumbing() -> Plumbing {
+fn plumbing(judges: Option<Judges>) -> Plumbing {
     Plumbing {
         clock: Arc::new(SystemClock),
         metrics: Metrics::new(),
         readiness: Readiness::new(),
         gate_first: GATE_FIRST,
+        judges,
     }
 }
 
@@ -120,12 +128,15 @@ fn confine(boundary: &Boundary, loaded: &Loaded) -> Result<(), Failure> {
 async fn supervised(settings: &Settings, link: Link) -> Result<(), Failure> {
     let mut signals = Signals::install_supervised().or_fail(Class::Internal)?;
     let (streams, received) = mpsc::channel::<UnixStream>(4);
-    let plumbing = plumbing();
+    let (wanted, wants) = mpsc::channel(1);
+    let plumbing = plumbing(Some(Judges::new(wanted)));
     let readiness = plumbing.readiness.clone();
     let link = Arc::new(link);
+    let judges = Arc::new(Tickets::default());
+    tokio::spawn(ask_for_judges(Arc::clone(&link), Arc::clone(&judges), wants));
     let gates = {
         let (link, readiness) = (Arc::clone(&link), readiness.clone());
-        tokio::spawn(async move { follow_gate(&link, &streams, &readiness).await })
+        tokio::spawn(async move { follow(&link, &streams, &readiness, &judges).await })
     };
     let app = tokio::select! {
         built = App::build(signer_config(settings), received, plumbing) => built.or_fail(Class::Usage)?,
@@ -168,8 +179,40 @@ async fn heed(signals: &mut Signals, reloader: &Reloader) {
     }
 }
 
-/// Hands each new gate's stream on, until the supervisor is gone.
-async fn follow_gate(link: &Link, streams: &mpsc::Sender<UnixStream>, readiness: &Readiness) {
+/// Who waits for a process that judges a module, by the newest ticket.
+#[derive(Debug, Default)]
+struct Tickets(Mutex<(u64, Option<JudgeWanted>)>);
+
+impl Tickets {
+    /// There is one at a time: who waited before is not answered any more.
+    fn next(&self, wanted: JudgeWanted) -> u64 {
+        let mut tickets = self.0.lock();
+        *tickets = (tickets.0 + 1, Some(wanted));
+        tickets.0
+    }
+
+    fn answer(&self, ticket: u64, stream: Result<UnixStream, String>) {
+        let mut tickets = self.0.lock();
+        if tickets.0 == ticket
+            && let Some(wanted) = tickets.1.take()
+        {
+            // Who does not wait any more lets the stream go, and with it the process.
+            let _late = wanted.send(stream);
+        }
+    }
+}
+
+async fn ask_for_judges(link: Arc<Link>, tickets: Arc<Tickets>, mut wants: mpsc::Receiver<JudgeWanted>) {
+    while let Some(wanted) = wants.recv().await {
+        let ticket = tickets.next(wanted);
+        if link.tell(&FromFront::Judge { ticket }).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Hands each new gate's stream on, and those of judges, until the supervisor is gone.
+async fn follow(link: &Link, streams: &mpsc::Sender<UnixStream>, readiness: &Readiness, judges: &Tickets) {
     let process = readiness.condition("gate process", "it has not been started yet");
     loop {
         match link.news().await {
@@ -180,6 +223,7 @@ async fn follow_gate(link: &Link, streams: &mpsc::Sender<UnixStream>, readiness:
                     return;
                 }
             }
+            Ok(Some(News::Judge { ticket, stream })) => judges.answer(ticket, stream),
             Ok(Some(News::GateEnded {
                 reason,
                 restarts: true,

@@ -141,6 +141,19 @@ fn plan(launch: Launch, loaded: &Loaded, boundary: &Boundary) -> Result<Plan, Fa
         Boundary::Users { uid, gid } => Some((*uid, *gid)),
         _ => None,
     };
+    let judge = {
+        let (program, me) = (program.clone(), me.clone());
+        move || {
+            let mut command = Command::new(&program);
+            command.args(["policy", "admit", "--confined", "--supervisor", &me]);
+            command.env_clear().current_dir("/");
+            // It has no folder of its own, and reads none.
+            if let Some((uid, gid)) = user {
+                command.uid(uid).gid(gid);
+            }
+            command
+        }
+    };
     let (listen, http, config) = (launch.listen, launch.http, loaded.file.clone());
     let fronts = loaded.settings.server.env.clone();
     let front = move |bound: Option<Bound>| {
@@ -180,6 +193,7 @@ fn plan(launch: Launch, loaded: &Loaded, boundary: &Boundary) -> Result<Plan, Fa
     Ok(Plan {
         gate: Box::new(gate),
         front: Box::new(front),
+        judge: Box::new(judge),
         gate_descriptor: loaded
             .settings
             .gate

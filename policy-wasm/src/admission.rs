@@ -13,6 +13,7 @@
 
 mod cases;
 mod corpus;
+mod job;
 mod repeat;
 mod report;
 
@@ -26,6 +27,7 @@ use self::{
 };
 pub use self::{
     corpus::{CORPUS_VERSION, corpus_digest},
+    job::{Job, JobError},
     report::{CorpusReport, Described, Finding, NamesReport, Report, ReportError, VectorReport},
 };
 use crate::{

@@ -6,6 +6,9 @@
 //! ends, its gate sees the end of the stream and ends as well. When the supervisor is killed, both
 //! die: the kernel tells them, and their sockets end.
 //!
+//! The front may start no program. When a module is to be judged it asks here for a process that can do
+//! nothing else, and gets one end of its socket.
+//!
 //! The supervisor itself parses no input from the network and holds no secret.
 
 mod backoff;
@@ -58,6 +61,18 @@ pub enum ToFront {
         /// Whether it is started again without an operator.
         restarts: bool,
     },
+    /// A process that judges one module; its stream comes along.
+    Judge {
+        /// As it was asked for.
+        ticket: u64,
+    },
+    /// No such process could be started.
+    NoJudge {
+        /// As it was asked for.
+        ticket: u64,
+        /// Why.
+        reason: String,
+    },
 }
 
 /// What the front tells the supervisor.
@@ -72,6 +87,11 @@ pub enum FromFront {
     Readiness {
         /// Against.
         reasons: Vec<String>,
+    },
+    /// It wants a process that judges one module. There is one at a time: an earlier one is ended.
+    Judge {
+        /// Names the answer.
+        ticket: u64,
     },
 }
 
@@ -90,6 +110,8 @@ pub struct Plan {
     pub gate: Box<dyn Fn() -> Command>,
     /// Makes the front's command; after the first start with the addresses it had.
     pub front: Box<dyn Fn(Option<Bound>) -> Command>,
+    /// Makes the command of a process that judges one module: it runs what strangers wrote.
+    pub judge: Box<dyn Fn() -> Command>,
     /// A descriptor that the gate alone inherits, for its PIN.
     pub gate_descriptor: Option<i32>,
     /// Exit codes of a gate that was never ready, on which everything ends with that code.
@@ -126,6 +148,7 @@ struct Supervisor {
     plan: Plan,
     gate: Child,
     front: Child,
+    judge: Child,
     control: Option<Control>,
     /// The front's end of the newest gate's pair, until it is handed over.
     stream: Option<OwnedFd>,
@@ -142,6 +165,7 @@ impl Supervisor {
             plan,
             gate: Child::new("gate"),
             front: Child::new("front"),
+            judge: Child::new("judge"),
             control: None,
             stream: None,
             bound: None,
@@ -182,6 +206,9 @@ impl Supervisor {
                         self.start_front()?;
                         self.hand_over().await;
                     }
+                },
+                event = self.judge.event() => if let Event::Ended(ended) = event {
+                    info!(how = %ended, "the process that judged a module ended");
                 },
                 message = control::receive(self.control.as_ref()) => self.heard(message).await,
                 () = until(self.silence) => {
@@ -239,10 +266,34 @@ impl Supervisor {
         }
     }
 
+    /// The module is handed over by the front: nothing of it passes here.
+    async fn start_judge(&mut self, ticket: u64) {
+        self.judge.end_now().await;
+        let started = UnixStream::pair().and_then(|(judges, fronts)| {
+            self.judge.start(&mut (self.plan.judge)(), judges.into())?;
+            Ok(OwnedFd::from(fronts))
+        });
+        let Some(control) = &self.control else {
+            return;
+        };
+        let sent = match started {
+            Ok(stream) => control.send(&ToFront::Judge { ticket }, Some(&stream)).await,
+            Err(error) => {
+                warn!(error = %crate::Chain(&error), "a process that judges modules cannot be started");
+                let reason = error.to_string();
+                control.send(&ToFront::NoJudge { ticket, reason }, None).await
+            }
+        };
+        if let Err(error) = sent {
+            warn!(error = %crate::Chain(&error), "the front did not take the judge's stream");
+        }
+    }
+
     async fn heard(&mut self, message: Result<Option<FromFront>, ControlError>) {
         self.silence = Some(Instant::now() + FRONT_SILENCE);
         match message {
             Ok(Some(FromFront::Alive)) => {}
+            Ok(Some(FromFront::Judge { ticket })) => self.start_judge(ticket).await,
             Ok(Some(FromFront::Bound(bound))) => {
                 info!(grpc = %bound.grpc, http = %bound.http, "the front listens");
                 self.bound = Some(bound);
@@ -296,6 +347,7 @@ impl Supervisor {
         self.control = None;
         self.silence = None;
         error!(how = %ended, "the front ended");
+        self.judge.kill();
         if self.bound.is_none() {
             // It never listened: a second try would end the same way.
             return Some(ended.code.filter(|&code| code != 0).unwrap_or(EXIT_INTERNAL));
@@ -317,8 +369,10 @@ impl Supervisor {
     }
 
     async fn stop(&mut self) {
+        self.judge.kill();
         self.front.ask_to_end();
         self.front.finish(self.plan.drain).await;
+        self.judge.end_now().await;
         self.control = None;
         self.stream = None;
         self.gate.ask_to_end();

@@ -30,7 +30,7 @@ use crate::ca::Gate;
 use crate::catalog::{CatalogConfig, SharedCatalog};
 use crate::config::{ServerConfig, SignerConfig};
 use crate::metrics::Metrics;
-use crate::policies::{Door, PolicyAdministration, Roles};
+use crate::policies::{Door, Judges, PolicyAdministration, Roles};
 use crate::service::{Admission, AdmissionLimits, IdentityRate};
 use crate::serving::{self, ServingUpkeep};
 use crate::sets::{SetKeeper, Sets};
@@ -61,6 +61,8 @@ pub struct Plumbing {
     /// How long the gate is waited for before a port is bound, so that a configuration that it
     /// refuses is refused before anything is bound. A gate that is away does not stop the front.
     pub gate_first: Duration,
+    /// Processes that judge modules, where somebody starts them.
+    pub judges: Option<Judges>,
 }
 
 /// The front, bound and not yet serving.
@@ -102,6 +104,7 @@ impl App {
             metrics: registry,
             readiness,
             gate_first,
+            judges,
         } = plumbing;
         let metrics = registry.register(|r| Metrics::register(r, Arc::clone(&clock)));
 
@@ -183,7 +186,10 @@ impl App {
         let roles = Roles::new(&config.policy_roles)?;
         let administration = (!roles.is_empty()).then(|| {
             let door = Door::new(Arc::clone(&authenticators), roles);
-            (door, PolicyAdministration::new(administrated, sets.clone()))
+            (
+                door,
+                PolicyAdministration::new(administrated, sets.clone(), judges),
+            )
         });
         let server = grpc::Server::new(
             service,

@@ -8,10 +8,12 @@
 //! The invariant: a caller has exactly the roles that `[[policy_roles]]` gives the identity of its
 //! client certificate, and every call asks for one.
 
+mod admission;
 mod answers;
 pub mod config;
 mod door;
 mod error;
+mod judge;
 mod upload;
 pub mod words;
 
@@ -43,6 +45,7 @@ pub(crate) use config::Roles;
 pub use config::{PolicyRole, PolicyRoleConfig, RolesError};
 pub(crate) use door::{Administrator, Door};
 use error::Refusal;
+pub use judge::{JudgeWanted, Judges};
 
 use crate::sets::Sets;
 
@@ -59,15 +62,18 @@ type Pieces<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 pub struct PolicyAdministration {
     gate: GateClient,
     sets: Sets,
+    judges: Option<Judges>,
     stop: CancellationToken,
 }
 
 impl PolicyAdministration {
-    /// A service over the gate's policy sets.
-    pub fn new(gate: GateClient, sets: Sets) -> Self {
+    /// A service over the gate's policy sets. Without `judges` it takes the word of an author for what
+    /// admission says; approvers judge for themselves.
+    pub fn new(gate: GateClient, sets: Sets, judges: Option<Judges>) -> Self {
         Self {
             gate,
             sets,
+            judges,
             stop: CancellationToken::new(),
         }
     }
@@ -175,7 +181,7 @@ impl PolicyService for PolicyAdministration {
             .compile(&signed.statement, deadline())
             .await
             .map_err(Refusal::from)?;
-        let report_digest = match &*report {
+        let report_digest = match &*admission::report(self, &signed.statement, report).await? {
             "" => String::new(),
             report => upload::report(self, report).await?.to_string(),
         };

@@ -15,3 +15,4 @@ mod load;
 pub use active::{ActiveSet, Asked, Deciders};
 pub use keeper::{SetChanges, SetKeeper, Sets};
 pub use load::SetError;
+pub(crate) use load::limits;

@@ -1,5 +1,6 @@
 //! Policy sets, from a module in a file to what decides: by people, through the signer, at the gate.
 
+mod judged;
 mod people;
 mod uploads;
 
@@ -219,7 +220,7 @@ async fn a_shadow_changes_nothing_and_is_counted() {
     let shadow = deployment.push_module(
         super::policy::HOSTILE.as_ref(),
         "baseline",
-        json!({"decide": "panic"}),
+        json!({"decide": "deny"}),
         None,
     );
     deployment.propose(&["--shadow", &shadow.revision]);

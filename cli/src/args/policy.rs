@@ -173,6 +173,9 @@ pub(crate) struct AdmitArgs {
     /// Read the job from standard input, with nothing else in reach.
     #[arg(long, hide = true, conflicts_with_all = ["module", "vectors", "settings"])]
     pub(crate) confined: bool,
+    /// Standard input is the socket that this supervisor made.
+    #[arg(long, hide = true, value_name = "PID", requires = "confined")]
+    pub(crate) supervisor: Option<u32>,
 }
 
 /// `sealwright policy describe`.

@@ -134,6 +134,9 @@ pub(crate) struct PushArgs {
     /// nothing where it differs.
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Leave the judgement to the signer alone.
+    #[arg(long, conflicts_with = "report")]
+    pub(crate) no_report: bool,
     /// The author's key; needed where people must agree.
     #[arg(long, value_name = "FILE")]
     pub(crate) sign_with: Option<PathBuf>,

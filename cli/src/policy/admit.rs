@@ -2,7 +2,8 @@
 //!
 //! This process reads the files and starts another of the same program, which is given them on its standard
 //! input, can reach nothing and nobody ([`inside`]), and answers with a report. So does whoever else needs
-//! one: [`in_own_process`].
+//! one: [`in_own_process`]. A server's front, which may start no program, asks its supervisor for such a
+//! process.
 
 mod inside;
 
@@ -15,9 +16,7 @@ use std::{
     time::Duration,
 };
 
-use sealwright_policy_wasm::{Limits, admission::Report};
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use sealwright_policy_wasm::admission::{Job, Report};
 
 use super::{module, vectors};
 use crate::{
@@ -32,30 +31,9 @@ const DEADLINE: Duration = Duration::from_secs(300);
 /// The largest report.
 const MAX_REPORT: u64 = 4 << 20;
 
-/// What the process is given, as JSON.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Job {
-    /// Base64.
-    component: String,
-    settings: Value,
-    limits: Limits,
-    vectors: Vec<Written>,
-}
-
-/// A vector as it stands in its file.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Written {
-    name: String,
-    /// As a vector that leaves nothing out.
-    whole: Value,
-    settings: Option<Value>,
-}
-
 pub(super) fn run(args: &AdmitArgs, output: Output) -> Result<ExitCode, Failure> {
     if args.confined {
-        return inside::run();
+        return inside::run(args.supervisor);
     }
     let Some(path) = &args.module else {
         return Err(Failure::text(Class::Usage, "admit needs a MODULE"));
@@ -63,12 +41,7 @@ pub(super) fn run(args: &AdmitArgs, output: Output) -> Result<ExitCode, Failure>
     let vectors = args.vectors.as_deref().map(vectors::read).transpose()?;
     let settings = vectors::settings(args.settings.as_deref())?;
     let limits = args.limits.limits();
-    let job = Job::new(
-        &module::read(path)?,
-        settings,
-        limits,
-        &vectors.unwrap_or_default(),
-    );
+    let job = Job::new(&module::read(path)?, settings, limits).with_vectors(&vectors.unwrap_or_default());
     let report = in_own_process(&job)?;
     show(&report, output)?;
     if report.admitted {
@@ -79,31 +52,6 @@ pub(super) fn run(args: &AdmitArgs, output: Output) -> Result<ExitCode, Failure>
         Class::Denied,
         format!("not admitted: {more} findings speak against it"),
     ))
-}
-
-impl Job {
-    pub(super) fn new(
-        component: &[u8],
-        settings: Value,
-        limits: Limits,
-        vectors: &[sealwright_policy_wasm::Vector],
-    ) -> Self {
-        use base64::Engine as _;
-        use sealwright_policy_wasm::Vector;
-        Self {
-            component: base64::engine::general_purpose::STANDARD.encode(component),
-            settings,
-            limits,
-            vectors: vectors
-                .iter()
-                .map(|vector| Written {
-                    name: vector.name.clone(),
-                    whole: Vector::whole("", &vector.input, &vector.expect),
-                    settings: vector.settings.clone(),
-                })
-                .collect(),
-        }
-    }
 }
 
 /// The report on a module, from a process that has nothing but the job.

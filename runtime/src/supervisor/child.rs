@@ -136,6 +136,14 @@ impl Child {
         self.signal(Signal::KILL);
     }
 
+    /// Ends it, if it runs, and reaps it.
+    pub(super) async fn end_now(&mut self) {
+        if self.process.is_some() {
+            self.kill();
+            self.finish(Duration::from_secs(1)).await;
+        }
+    }
+
     pub(super) fn reload(&self) {
         self.signal(Signal::HUP);
     }

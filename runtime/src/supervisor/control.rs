@@ -159,6 +159,13 @@ pub enum News {
         /// Whether it is started again without an operator.
         restarts: bool,
     },
+    /// A process that judges one module.
+    Judge {
+        /// As it was asked for.
+        ticket: u64,
+        /// The job goes in, the report comes out; or why there is none.
+        stream: Result<UnixStream, String>,
+    },
 }
 
 impl Link {
@@ -188,7 +195,17 @@ impl Link {
                 stream: UnixStream::from(stream),
                 restarts,
             }),
-            Some((ToFront::Gate { .. }, None)) => return Err(ControlError::NoDescriptor),
+            Some((ToFront::Judge { ticket }, Some(stream))) => Some(News::Judge {
+                ticket,
+                stream: Ok(UnixStream::from(stream)),
+            }),
+            Some((ToFront::NoJudge { ticket, reason }, _)) => Some(News::Judge {
+                ticket,
+                stream: Err(reason),
+            }),
+            Some((ToFront::Gate { .. } | ToFront::Judge { .. }, None)) => {
+                return Err(ControlError::NoDescriptor);
+            }
             Some((ToFront::GateEnded { reason, restarts }, _)) => Some(News::GateEnded { reason, restarts }),
             None => None,
         })
@@ -215,8 +232,8 @@ pub enum ControlError {
     /// Above the bound.
     #[error("the control message is above {MAX_MESSAGE} bytes")]
     TooLarge,
-    /// A gate was announced without its stream.
-    #[error("the gate's stream did not come with its announcement")]
+    /// A process was announced without its stream.
+    #[error("a process's stream did not come with its announcement")]
     NoDescriptor,
 }
 

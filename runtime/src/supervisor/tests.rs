@@ -14,6 +14,7 @@ fn plan(gate: &'static str, front: &'static str) -> Plan {
     Plan {
         gate: Box::new(move || shell(gate)),
         front: Box::new(move |_| shell(front)),
+        judge: Box::new(|| shell("exec cat <&0 >&0")),
         gate_descriptor: None,
         end_with: vec![EXIT_CONFIG],
         drain: Duration::from_secs(10),
@@ -77,4 +78,57 @@ async fn kills_what_does_not_end_in_time() {
     supervisor.stop().await;
     let running = tokio::time::timeout(Duration::ZERO, supervisor.gate.event()).await;
     assert!(running.is_err(), "reaped");
+}
+
+#[tokio::test]
+async fn a_front_gets_a_process_that_judges_one_after_the_other() {
+    use std::io::{Read, Write};
+
+    use control::{Link, News};
+
+    let mut supervisor = Supervisor::new(plan("", ""));
+    let (ours, theirs) = control::pair().unwrap();
+    supervisor.control = Some(Control::new(ours).unwrap());
+    let front = Link::new(theirs).unwrap();
+    let mut judges = Vec::new();
+    for ticket in 1..=2 {
+        front.tell(&FromFront::Judge { ticket }).await.unwrap();
+        let heard = control::receive(supervisor.control.as_ref()).await;
+        supervisor.heard(heard).await;
+        let Some(News::Judge {
+            ticket: answered,
+            stream: Ok(stream),
+        }) = front.news().await.unwrap()
+        else {
+            panic!("no judge");
+        };
+        assert_eq!(answered, ticket);
+        judges.push(stream);
+    }
+    let mut heard = String::new();
+    assert_eq!(
+        judges[0].read_to_string(&mut heard).unwrap_or(0),
+        0,
+        "it was ended"
+    );
+    judges[1].write_all(b"a module").unwrap();
+    judges[1].shutdown(std::net::Shutdown::Write).unwrap();
+    judges[1].read_to_string(&mut heard).unwrap();
+    assert_eq!(heard, "a module");
+    assert!(matches!(supervisor.judge.event().await, Event::Ended(_)));
+
+    supervisor.plan.judge = Box::new(|| Command::new("/nonexistent/program"));
+    supervisor.start_judge(3).await;
+    let news = front.news().await.unwrap();
+    assert!(
+        matches!(
+            news,
+            Some(News::Judge {
+                ticket: 3,
+                stream: Err(_)
+            })
+        ),
+        "{news:?}"
+    );
+    supervisor.stop().await;
 }

@@ -1,10 +1,14 @@
 //! Why a call about policies came to nothing, for callers who are known and have roles.
 
 use sealwright_gate::client::ClientError;
+use sealwright_identity::Digest;
+use sealwright_policy_wasm::admission::ReportError;
 use sealwright_runtime::Chain;
 use sealwright_statement::EnvelopeError;
 use tonic::Status;
 
+use super::admission::is_of_module;
+use super::judge::JudgeError;
 use crate::sets::SetError;
 
 /// Longer texts do not fit into the trailers that clients take.
@@ -30,6 +34,23 @@ pub(super) enum Refusal {
     /// A module that does not run here, or is not there.
     #[error("the set cannot be run here")]
     Set(#[from] SetError),
+    /// There is no report.
+    #[error("the module was not judged")]
+    Judge(#[source] JudgeError),
+    /// Something speaks against it.
+    #[error("the module is not admitted: {0}")]
+    NotAdmitted(String),
+    /// The author's is none.
+    #[error("the report that came along cannot be used")]
+    Report(#[source] ReportError),
+    /// The author's is another, by the same engine.
+    #[error("the report that came along is {theirs}, and this server's is {ours}: build and judge again")]
+    OtherReport {
+        /// Its digest.
+        theirs: Digest,
+        /// Of this server's.
+        ours: Digest,
+    },
     /// The gate's word.
     #[error(transparent)]
     Gate(#[from] ClientError),
@@ -48,7 +69,11 @@ impl From<Refusal> for Status {
             Refusal::Incomplete(_) => Self::aborted(text),
             Refusal::NotHere(_) => Self::unavailable(text),
             Refusal::Gate(error) | Refusal::Set(SetError::Gate { source: error, .. }) => of_gate(error, text),
-            Refusal::Set(_) => Self::failed_precondition(text),
+            Refusal::Judge(error) if !is_of_module(error) => Self::unavailable(text),
+            Refusal::Report(_) => Self::invalid_argument(text),
+            Refusal::Set(_) | Refusal::Judge(_) | Refusal::NotAdmitted(_) | Refusal::OtherReport { .. } => {
+                Self::failed_precondition(text)
+            }
         }
     }
 }

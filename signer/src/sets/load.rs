@@ -272,7 +272,6 @@ impl Source {
 }
 
 fn compile(engine: &Engine, revision: &Sealed<Revision>, component: Vec<u8>) -> Result<Policy, SetError> {
-    let defaults = Limits::default();
     let refused = |source| SetError::Policy {
         revision: revision.digest(),
         policy: revision.policy.clone(),
@@ -284,16 +283,22 @@ fn compile(engine: &Engine, revision: &Sealed<Revision>, component: Vec<u8>) -> 
         name: revision.policy.to_string(),
         component,
         settings,
-        limits: Limits {
-            fuel: revision.limits.fuel,
-            memory_bytes: match revision.limits.memory {
-                0 => defaults.memory_bytes,
-                bytes => bytes,
-            },
-            ..defaults
-        },
+        limits: limits(revision),
     };
     Policy::load(engine, source).map_err(refused)
+}
+
+/// What a revision may take.
+pub(crate) fn limits(revision: &Revision) -> Limits {
+    let defaults = Limits::default();
+    Limits {
+        fuel: revision.limits.fuel,
+        memory_bytes: match revision.limits.memory {
+            0 => defaults.memory_bytes,
+            bytes => bytes,
+        },
+        ..defaults
+    }
 }
 
 pub(crate) fn digest(what: &'static str, text: &str) -> Result<Digest, SetError> {

@@ -4,26 +4,28 @@
 //! environment. Where the kernel has no Landlock, that is said; system call filters must be there.
 
 use std::{
-    io::{self, Read},
+    io::{self, Read, Write},
+    net::Shutdown,
+    os::unix::net::UnixStream,
     process::ExitCode,
 };
 
-use base64::Engine as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sealwright_policy_wasm::{
-    EngineSettings, Vector, VectorFormat,
-    admission::{Submission, admit},
+    EngineSettings,
+    admission::{Job, Submission, admit},
 };
 use sealwright_runtime::{
     Chain,
     process::{
-        harden,
+        die_with_parent, harden,
         landlock::{self, Paths},
         seccomp::{self, Calls, Sockets},
+        take_stdin,
     },
 };
 
-use super::{Job, Written};
+use super::super::build;
 use crate::{
     failure::{Class, Failure, OrFail},
     output,
@@ -41,12 +43,32 @@ const FILE_BYTES: u64 = 256 << 20;
 /// A job: the largest component as Base64, and a thousand vectors.
 const MAX_JOB: u64 = 384 << 20;
 
-pub(super) fn run() -> Result<ExitCode, Failure> {
+/// Under a supervisor the job comes, and the report goes, by the socket that is its standard input.
+pub(super) fn run(supervisor: Option<u32>) -> Result<ExitCode, Failure> {
+    let Some(supervisor) = supervisor else {
+        confine()?;
+        output::line(&judge(io::stdin())?)?;
+        return Ok(ExitCode::SUCCESS);
+    };
+    die_with_parent(supervisor).or_fail(Class::Internal)?;
+    let mut socket = UnixStream::from(take_stdin().or_fail(Class::Internal)?);
+    socket.set_nonblocking(false).or_fail(Class::Internal)?;
     confine()?;
-    let submission = read()?;
-    let report = admit(&EngineSettings::default(), &submission).or_fail(Class::Unavailable)?;
-    output::line(&report.canonical())?;
+    let report = judge(&socket)?;
+    let gone = "nobody takes the report";
+    socket
+        .write_all(report.as_bytes())
+        .or_fail_doing(Class::Internal, gone)?;
+    socket
+        .shutdown(Shutdown::Both)
+        .or_fail_doing(Class::Internal, gone)?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn judge(input: impl Read) -> Result<String, Failure> {
+    let submission = read(input)?;
+    let report = admit(&EngineSettings::default(), &submission).or_fail(Class::Unavailable)?;
+    Ok(report.canonical())
 }
 
 fn confine() -> Result<(), Failure> {
@@ -77,29 +99,16 @@ fn confine() -> Result<(), Failure> {
     seccomp::refuse(calls).or_fail(Class::Internal)
 }
 
-fn read() -> Result<Submission, Failure> {
+fn read(input: impl Read) -> Result<Submission, Failure> {
     let mut text = Vec::new();
-    io::stdin()
+    input
         .take(MAX_JOB)
         .read_to_end(&mut text)
         .or_fail_doing(Class::Input, "cannot read the job")?;
     let job: Job = serde_json::from_slice(&text).or_fail_doing(Class::Input, "the job is none")?;
-    let component = base64::engine::general_purpose::STANDARD.decode(&job.component);
-    Ok(Submission {
-        component: component.or_fail_doing(Class::Input, "the module is not Base64")?,
-        settings: job.settings,
-        limits: job.limits,
-        vectors: job.vectors.into_iter().map(vector).collect::<Result<_, _>>()?,
-    })
-}
-
-fn vector(written: Written) -> Result<Vector, Failure> {
-    let Written {
-        name,
-        whole,
-        settings,
-    } = written;
-    let text = whole.to_string();
-    let vector = Vector::parse(&name, VectorFormat::Json, &text).or_fail_doing(Class::Input, name)?;
-    Ok(Vector { settings, ..vector })
+    let (mut submission, source) = job.open().or_fail_doing(Class::Input, "the job is none")?;
+    if let Some(archive) = source {
+        submission.vectors.extend(build::vectors_of(&archive)?);
+    }
+    Ok(submission)
 }

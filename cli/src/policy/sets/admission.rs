@@ -4,18 +4,10 @@
 //! author's vectors are those in the source archive, so that everybody judges by the same.
 
 use sealwright_identity::Digest;
-use sealwright_policy_wasm::{Vector, admission::Report};
+use sealwright_policy_wasm::admission::{Job, Report};
 use sealwright_statement::policy::Revision;
 
-use super::{
-    super::{
-        admit::{Job, in_own_process},
-        build,
-    },
-    explain,
-    show::Review,
-    wire::Client,
-};
+use super::{super::admit::in_own_process, explain, show::Review, wire::Client};
 use crate::{
     failure::{Class, Failure, OrFail},
     output,
@@ -23,9 +15,8 @@ use crate::{
 
 /// The report on a revision with these bytes.
 pub(super) fn judge(component: &[u8], source: Option<&[u8]>, revision: &Revision) -> Result<Report, Failure> {
-    let vectors: Vec<Vector> = source.map(build::vectors_of).transpose()?.unwrap_or_default();
     let settings = sealwright_policy_wasm::parse_settings(&revision.settings).or_fail(Class::Input)?;
-    let job = Job::new(component, settings, explain::limits(revision), &vectors);
+    let job = Job::new(component, settings, explain::limits(revision)).with_source(source);
     in_own_process(&job)
 }
 

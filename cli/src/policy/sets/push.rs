@@ -60,6 +60,7 @@ pub(super) async fn run(args: &PushArgs, output: Output) -> Result<ExitCode, Fai
         wire::sign(&mut revision, key)?;
     }
     let report = match args.report.as_deref() {
+        None if args.no_report => String::new(),
         Some(path) => String::from_utf8(read(path)?).or_fail_doing(Class::Input, path.display())?,
         None => admit(&component, source.as_deref(), &revision.statement)?,
     };

@@ -59,6 +59,7 @@ impl Front {
             metrics: Default::default(),
             readiness: readiness.clone(),
             gate_first: Duration::ZERO,
+            judges: None,
         };
         let app = App::build(config, streams, plumbing).await.unwrap();
         let (bound, reloader) = (app.bound(), app.reloader());

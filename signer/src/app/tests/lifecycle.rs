@@ -123,6 +123,7 @@ async fn an_issuer_cannot_admit_an_authenticator_that_is_not_there() {
         metrics: Default::default(),
         readiness: Readiness::new(),
         gate_first: Duration::ZERO,
+        judges: None,
     };
     let error = App::build(config, streams, plumbing).await.unwrap_err();
     assert!(

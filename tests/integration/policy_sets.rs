@@ -2,6 +2,7 @@
 
 mod judged;
 mod people;
+mod shadow;
 mod uploads;
 
 use std::{
@@ -19,6 +20,11 @@ use tonic::Code;
 use people::Deployment;
 
 const WEB: &str = "spiffe://cluster.local/ns/default/sa/web";
+
+#[allow(clippy::print_stdout, reason = "the figures are read from the test's output")]
+fn figure(text: &str) {
+    println!("figure: {text}");
+}
 
 /// Asks as `default/web`.
 async fn ask(deployment: &Deployment) -> Result<Vec<String>, tonic::Status> {
@@ -179,6 +185,9 @@ async fn no_request_fails_while_sets_change() {
         all += asked;
     }
     assert!(all > 20, "only {all} were asked for");
+    figure(&format!(
+        "swap: {all} requests beside 6 changes of the set, none failed"
+    ));
     assert_eq!(deployment.status()["in_force"], 7);
     let home = deployment.signer.home().to_str().unwrap().to_owned();
     sealwright_tests::run(["log", "verify", "--home", &home]).success();

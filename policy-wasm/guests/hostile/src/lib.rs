@@ -48,10 +48,15 @@ impl bindings::Guest for Hostile {
         if when != "decide" {
             return allow();
         }
-        // Panics on one namespace only: admission does not find such a thing.
-        if let Some(namespace) = what.strip_prefix("panic-on-") {
+        // On one namespace only: admission does not find such a thing.
+        if let Some((deed, namespace)) = what.split_once("-on-") {
             let pod = input.caller.kubernetes.as_ref();
-            assert!(pod.is_none_or(|pod| pod.namespace != namespace));
+            if pod.is_some_and(|pod| pod.namespace == namespace) {
+                match deed {
+                    "loop" => spin(),
+                    _ => panic!("asked to"),
+                }
+            }
             return allow();
         }
         match what {

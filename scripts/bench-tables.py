@@ -134,6 +134,7 @@ stream()
 burst()
 growth("connections", "Open connections beside the load", "idle connections")
 growth("policies", "Policies, each asked for every request; and issuers that nobody asks for", "policies")
+growth("modules", "Modules that nobody asks; compiled at the start (cold), or found compiled (warm)", "modules")
 growth("identities", "Identities that the requests are spread over", "identities")
 growth("ledger", "Entries in the ledger before", "entries")
 table(

@@ -6,7 +6,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
-parts=${PART:-path stream burst connections policies identities ledger writer replay}
+parts=${PART:-path stream burst connections policies modules identities ledger writer replay}
 duration=${BENCH_DURATION:-6s}
 burst=${BENCH_BURST:-10000}
 entries=${BENCH_ENTRIES:-0 100000 1000000 10000000}
@@ -99,6 +99,29 @@ part_policies() {
   insert_before_gate "$config" "$scratch/more-issuers"
   run policies unused-issuers --home "$place" --duration "$duration"
   rm -rf "$place"
+}
+
+# Modules of their own bytes, each of an issuer that nobody asks: the first start compiles them, the second finds their code.
+part_modules() {
+  local place config count number
+  for count in 1 10 100; do
+    [[ ! -s $out/modules/$count-warm.json ]] || { run modules "$count-warm"; continue; }
+    place=$(home "modules-$count")
+    config=$place/sealwright.toml
+    : >"$scratch/modules"
+    for ((number = 2; number <= count; number++)); do
+      # A custom section at the end: another module of the same code.
+      { cat "$place/policies/baseline.wasm" && printf '\0\012\01n%08d' "$number"; } >"$place/policies/module-$number.wasm"
+      printf '[[policies]]\nname = "module-%d"\nmodule = "policies/module-%d.wasm"\n[policies.settings]\ntrust_domains = ["cluster.local"]\n\n' \
+        "$number" "$number" >>"$scratch/modules"
+      sed -n '/^\[\[issuers\]\]$/,/^$/p' "$config" |
+        sed "s/^name = .*/name = \"issuer-$number\"/; s/^policies = .*/policies = [\"module-$number\"]/" >>"$scratch/modules"
+    done
+    insert_before_gate "$config" "$scratch/modules"
+    run modules "$count-cold" --home "$place" --duration "$duration"
+    run modules "$count-warm" --home "$place" --duration "$duration"
+    rm -rf "$place"
+  done
 }
 
 part_identities() {

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use self::event::{Event, Kind};
+pub use self::event::{Event, Kind, Note, Subject};
 use self::file::Sink;
 pub use self::file::{Crash, JournalError};
 use crate::error::Error;
@@ -133,6 +133,23 @@ impl Journal {
         }
     }
 
+    /// A fact that was written down, if it was.
+    ///
+    /// # Errors
+    /// When it is none, or has another form.
+    pub fn follow_fact<T: Serialize + DeserializeOwned>(
+        &mut self,
+        step: &str,
+        call: &str,
+    ) -> Result<Option<T>, Error> {
+        let Some(event) = self.answer(step, call) else {
+            return Ok(None);
+        };
+        let fact: T = read(event, Kind::Fact)?;
+        self.fact(step, call, &fact)?;
+        Ok(Some(fact))
+    }
+
     /// Something that was seen, and may be seen otherwise another time: what was seen first counts.
     ///
     /// # Errors
@@ -187,6 +204,10 @@ impl Journal {
             self.explain(step, call);
             return Ok(result);
         }
+        if self.sink.is_none() {
+            // Where a ceremony was given up, a call may have been asked for and never answered.
+            self.explain(step, call);
+        }
         self.writable(step, call)?;
         self.append(Kind::Intent, step, call, intent)?;
         match act(attempt) {
@@ -218,6 +239,36 @@ impl Journal {
         let head = self.head;
         self.append(Kind::Checkpoint, step, "head", json(&Checkpoint { head })?)?;
         Ok(head)
+    }
+
+    /// Writes down what somebody had to say.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn note(&mut self, note: &Note) -> Result<(), Error> {
+        let number = self.events.len();
+        self.append(Kind::Note, NOTES, &format!("note-{number}"), json(note)?)
+    }
+
+    /// Accounts for the notes, wherever they are.
+    ///
+    /// # Errors
+    /// When one is none.
+    pub fn follow_notes(&mut self) -> Result<(), Error> {
+        let notes = self.events.iter().filter(|event| event.kind == Kind::Note);
+        let mut sequences = Vec::new();
+        for event in notes {
+            let note: Note = read(event, Kind::Note)?;
+            let form = event.step == NOTES
+                && event.call == format!("note-{}", event.sequence)
+                && json(&note)? == event.data;
+            if !form {
+                return Err(JournalError::differs(event).into());
+            }
+            sequences.push(event.sequence);
+        }
+        self.explained.extend(sequences);
+        Ok(())
     }
 
     /// The first event that no part of the program accounted for.
@@ -287,7 +338,7 @@ impl Journal {
                 slot.failures.len() <= slot.intents.len()
             }
             Kind::Result => slot.answer.replace(at).is_none() && !slot.intents.is_empty(),
-            Kind::Fact | Kind::Observation | Kind::Checkpoint => {
+            Kind::Fact | Kind::Observation | Kind::Checkpoint | Kind::Note => {
                 slot.answer.replace(at).is_none() && slot.intents.is_empty()
             }
         };
@@ -300,6 +351,9 @@ impl Journal {
         Ok(())
     }
 }
+
+/// The step of notes.
+const NOTES: &str = "notes";
 
 #[derive(Serialize)]
 struct Checkpoint {

@@ -42,6 +42,6 @@ pub use plan::{LintedPlan, Plan, PlanError, Warning};
 pub use preconditions::{Place, Surroundings};
 pub use room::{PinFor, Room};
 pub use roster::{Person, Role, Roster, RosterError};
-pub use run::{Ceremony, Finished};
-pub use transcript::Transcript;
+pub use run::{Ceremony, Declared, Finished};
+pub use transcript::{Transcript, note};
 pub use verify::{Verified, verify};

@@ -132,6 +132,9 @@ fn configuration(run: &Run<'_>) -> Result<Option<String>, Error> {
     line(format!("key = {}", quoted(&key.to_string())));
     line(format!("chain = \"chains/{}.pem\"", certificate.name));
     line("roots = \"trust-bundle.pem\"".to_owned());
+    if run.plan.rehearsal {
+        line("rehearsal = true".to_owned());
+    }
     if !issuer.policies.is_empty() {
         let policies: Vec<_> = issuer.policies.iter().map(|name| quoted(name.as_str())).collect();
         line(format!("policies = [{}]", policies.join(", ")));
@@ -144,6 +147,8 @@ fn configuration(run: &Run<'_>) -> Result<Option<String>, Error> {
         ..Pkcs11Uri::default()
     };
     line(format!("uri = {}", quoted(&place.to_string())));
+    line("# The user PIN of the token, in a file of the gate's user with mode 0600.".to_owned());
+    line("pin_file = \"pin\"".to_owned());
     if let Some(health) = issuer.health_key.as_ref().and_then(|name| run.keys.get(name)) {
         let health = uri(&health.label, &health.id);
         line(format!("health_key = {}", quoted(&health.to_string())));

@@ -167,6 +167,8 @@ pub(crate) struct Mark {
 pub(crate) enum MarkState {
     Open,
     Finished,
+    #[serde(rename = "given-up")]
+    GivenUp,
 }
 
 impl Mark {
@@ -182,6 +184,7 @@ impl Mark {
         let state = match self.state {
             MarkState::Open => "open",
             MarkState::Finished => "finished",
+            MarkState::GivenUp => "given up",
         };
         format!("ceremony {} {state}", self.ceremony)
     }
@@ -194,6 +197,8 @@ pub(crate) struct Begun {
     pub(crate) opened: bool,
     /// It was about to write the last.
     pub(crate) closed: bool,
+    /// It was about to write that it is given up.
+    pub(crate) given_up: bool,
 }
 
 /// Stage 2: no other ceremony is under way on the token, and this one has not been there without this transcript.
@@ -201,7 +206,7 @@ pub(crate) fn marks(token: &TokenPlan, plan: &Mark, found: &[Mark], begun: Begun
     let name = &token.name;
     let over: BTreeSet<_> = found
         .iter()
-        .filter(|mark| mark.state == MarkState::Finished)
+        .filter(|mark| mark.state != MarkState::Open)
         .map(|mark| mark.ceremony)
         .collect();
     for mark in found {
@@ -229,7 +234,12 @@ pub(crate) fn marks(token: &TokenPlan, plan: &Mark, found: &[Mark], begun: Begun
                     mark.ceremony
                 )));
             }
-            MarkState::Open | MarkState::Finished => {}
+            MarkState::GivenUp if own && !begun.given_up => {
+                return Err(Error::State(format!(
+                    "this plan was given up on the token {name}: draw a new ceremony id for another try"
+                )));
+            }
+            MarkState::Open | MarkState::Finished | MarkState::GivenUp => {}
         }
     }
     Ok(())

@@ -31,6 +31,12 @@ pub trait Room {
     /// When other words were typed, or nobody answers.
     fn confirm(&mut self, what: &str, digest: &Digest) -> Result<String, Error>;
 
+    /// What somebody wants to have written down now; asked at each checkpoint.
+    ///
+    /// # Errors
+    /// When nobody answers.
+    fn remarks(&mut self) -> Result<Vec<String>, Error>;
+
     /// A PIN of a token, in as many parts as the plan says.
     ///
     /// # Errors

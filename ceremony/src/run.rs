@@ -16,13 +16,14 @@ use sealwright_hsm::ceremony::Officer;
 use sealwright_statement::policy::Name;
 use serde::{Deserialize, Serialize};
 
-pub use self::closing::Finished;
+pub(crate) use self::closing::{CLOSING, DECLARED, ENDED};
+pub use self::closing::{Declared, Finished};
 use crate::approval::{ApprovedPlan, Signatory};
 use crate::chain::{MadeCertificate, MadeKey};
 use crate::error::Error;
 use crate::head::{Head, Outcome};
 use crate::id::CeremonyId;
-use crate::journal::{Journal, JournalError};
+use crate::journal::{Journal, JournalError, Note, Subject};
 use crate::outputs::{self, OutputFile};
 use crate::plan::{Plan, Step};
 use crate::preconditions::{Place, Prepared, Surroundings};
@@ -75,15 +76,48 @@ impl Ceremony {
             place,
         } = self;
         begin(&mut journal, &approved)?;
+        if journal.has(CLOSING, DECLARED) {
+            return Err(Error::State(
+                "this ceremony was given up: it cannot go on".to_owned(),
+            ));
+        }
         let officers = session::open(&mut journal, &approved, module, &place, room)?;
         let mut run = Run::new(&approved, journal);
         run.officers = officers;
         run.room = Some(room);
         run.steps()?;
         run.close()?;
-        let head = run.head();
+        let head = run.head(Outcome::Finished);
         let files = outputs::files(&run)?;
         Ok(Finished::new(place, head, files))
+    }
+
+    /// Gives the ceremony up: nothing more is made, and its tokens are told, if they can be reached. What was made
+    /// stays where it is, and is for no use.
+    ///
+    /// # Errors
+    /// When it is over already, or a token does not answer.
+    pub fn give_up(self, declared: &Declared, room: &mut dyn Room) -> Result<Finished, Error> {
+        let Self {
+            prepared: Prepared { approved, module },
+            mut journal,
+            place,
+        } = self;
+        if journal.has(CLOSING, ENDED) {
+            return Err(Error::State("this ceremony is over".to_owned()));
+        }
+        begin(&mut journal, &approved)?;
+        journal.fact(CLOSING, DECLARED, declared)?;
+        let officers = if declared.tokens_told {
+            session::reopen(&mut journal, &approved, module, &place, room)?
+        } else {
+            BTreeMap::new()
+        };
+        let mut run = Run::new(&approved, journal);
+        run.officers = officers;
+        run.end(declared)?;
+        let head = run.head(declared.outcome);
+        Ok(Finished::new(place, head, Vec::new()))
     }
 }
 
@@ -94,11 +128,27 @@ pub(crate) fn follow(
     mut journal: Journal,
 ) -> Result<(Head, Vec<OutputFile>, Journal), Error> {
     begin(&mut journal, approved)?;
-    session::follow(&mut journal, approved)?;
+    journal.follow_notes()?;
+    let declared: Option<Declared> = journal.follow_fact(CLOSING, DECLARED)?;
+    session::follow(&mut journal, approved, declared.is_some())?;
     let mut run = Run::new(approved, journal);
-    run.steps()?;
-    run.close()?;
-    let (head, files) = (run.head(), outputs::files(&run)?);
+    let (outcome, files) = match &declared {
+        None => {
+            run.steps()?;
+            run.close()?;
+            (Outcome::Finished, outputs::files(&run)?)
+        }
+        Some(declared) => {
+            match run.steps().and_then(|()| run.confirm_all()) {
+                // Here it was given up.
+                Ok(()) | Err(Error::Journal(JournalError::Missing { .. })) => {}
+                Err(error) => return Err(error),
+            }
+            run.end(declared)?;
+            (declared.outcome, Vec::new())
+        }
+    };
+    let head = run.head(outcome);
     if let Some(event) = run.journal.unexplained() {
         return Err(Error::check(
             &event.step,
@@ -211,6 +261,17 @@ impl Run<'_> {
 
     /// The head is read aloud, and confirmed.
     fn checkpoint(&mut self, step: &str) -> Result<(), Error> {
+        if let Some(room) = &mut self.room
+            && !self.journal.is_answered(step, "head")
+        {
+            for text in room.remarks()? {
+                self.journal.note(&Note {
+                    subject: Subject::Remark,
+                    text,
+                    file: None,
+                })?;
+            }
+        }
         let head = self.journal.checkpoint(step)?;
         let room = &mut self.room;
         self.journal.observe(step, "confirmed", || {
@@ -220,13 +281,13 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn head(&self) -> Head {
+    fn head(&self, outcome: Outcome) -> Head {
         Head {
             ceremony: self.plan.ceremony,
             rehearsal: self.plan.rehearsal,
             plan: self.approved.plan().digest(),
             roster: self.approved.roster().digest(),
-            outcome: Outcome::Finished,
+            outcome,
             events: u64::try_from(self.journal.events().len()).unwrap_or(u64::MAX),
             head: self.journal.head(),
         }

@@ -3,13 +3,19 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use sealwright_identity::Digest;
+use sealwright_identity::{Digest, SharedClock};
 use sealwright_statement::{Envelope, Sealed, Signed, Signer};
 
 use crate::error::Error;
 use crate::head::Head;
-use crate::outputs::{self, ROSTER, SIGNATURES};
+use crate::journal::{Crash, Journal, Note};
+use crate::outputs::{self, PLAN, ROSTER, SIGNATURES};
+use crate::plan::LintedPlan;
 use crate::roster::Roster;
+use crate::run::{self, EVENTS};
+
+/// The longest note, in bytes.
+const MAX_NOTE: usize = 4096;
 
 /// A transcript with its head and the signatures over it, of which none was judged yet.
 #[derive(Debug)]
@@ -71,6 +77,25 @@ impl Transcript {
         outputs::write_signatures(&self.folder, &self.head)?;
         outputs::write_sums(&self.folder)
     }
+}
+
+/// Writes down what somebody in the room has to say, while no program runs on the transcript.
+///
+/// # Errors
+/// When the ceremony is over, a program runs on it, or nothing can be written.
+pub fn note(folder: &Path, clock: SharedClock, note: &Note) -> Result<(), Error> {
+    if note.text.trim().is_empty() || note.text.len() > MAX_NOTE {
+        return Err(Error::State(format!("a note has 1 to {MAX_NOTE} bytes")));
+    }
+    let plan = LintedPlan::read(&text(folder, PLAN)?)?;
+    let path = folder.join(EVENTS);
+    let mut journal = Journal::reopen(&path, plan.digest(), clock, Crash::default())?;
+    if journal.has(run::CLOSING, run::ENDED) {
+        return Err(Error::State(
+            "the ceremony is over: nothing is added to it".to_owned(),
+        ));
+    }
+    journal.note(note)
 }
 
 pub(crate) fn text(folder: &Path, name: &str) -> Result<String, Error> {

@@ -2,6 +2,7 @@
 
 mod approve;
 mod key;
+mod note;
 mod plan;
 mod room;
 mod run;
@@ -28,6 +29,7 @@ pub(crate) fn run(args: &CeremonyArgs, output: Output) -> Result<ExitCode, Failu
         CeremonyCommand::Approve(args) => approve::run(args, output),
         CeremonyCommand::Run(args) => run::run(args, output),
         CeremonyCommand::Sign(args) => sign::run(args, output),
+        CeremonyCommand::Note(args) => note::run(args),
         CeremonyCommand::Verify(args) => verify::run(args, output),
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use sealwright_identity::{Ceiling, HumanDuration, Timestamp, TrustDomain};
 use sealwright_jwt::KeySet;
+use sealwright_x509::CertificateRef;
 use sealwright_x509::issuer::IssuerChain;
 
 pub use self::error::IssuersError;
@@ -163,6 +164,7 @@ fn load_issuer(
         roots: config.roots.clone(),
         source: Box::new(source),
     })?;
+    refuse_rehearsal(config, &chain)?;
     let identities = config.policies.iter().map(|name| {
         policies
             .iter()
@@ -188,6 +190,27 @@ fn load_issuer(
         authenticators: config.authenticators.clone(),
         max_renewal_age: config.max_renewal_age.map(HumanDuration::get),
     })
+}
+
+/// What a rehearsed key ceremony made is for nobody to rely on, whatever a plan's or file's name says.
+fn refuse_rehearsal(config: &IssuerConfig, chain: &IssuerChain) -> Result<(), IssuersError> {
+    if config.rehearsal {
+        return Ok(());
+    }
+    for der in chain.intermediates_der().iter().chain(chain.roots_der()) {
+        // One that cannot be read is not in the chain, and no client can read it either.
+        let mark = CertificateRef::parse(der).map(|certificate| certificate.rehearsal());
+        match mark {
+            Ok(Ok(None)) | Err(_) => {}
+            Ok(Ok(Some(_)) | Err(_)) => {
+                return Err(IssuersError::Rehearsal {
+                    issuer: config.name.clone(),
+                    chain: config.chain.clone(),
+                });
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads the keys that the callers of an authenticator are verified with (`[[gate.verify_caller]]`).

@@ -1,7 +1,9 @@
 //! The key ceremony, through the real binary, on SoftHSM.
 
+mod ends;
 mod quorum;
 mod resume;
+mod serving;
 mod tamper;
 
 use std::{fs, process::Command};

@@ -23,6 +23,8 @@ pub enum Kind {
     Failure,
     /// The head at this place.
     Checkpoint,
+    /// Somebody in the room had something to say.
+    Note,
 }
 
 /// One event.
@@ -58,6 +60,35 @@ impl Event {
     pub(super) fn digest(line: &str) -> Digest {
         Digest::of(&[b"sealwright/ceremony-event/v1\0", line.as_bytes()].concat())
     }
+}
+
+/// What somebody in the room had to say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Note {
+    /// `exception`, `photograph`, `enters`, `leaves` or `remark`.
+    pub subject: Subject,
+    /// In words.
+    pub text: String,
+    /// The digest of a file that is kept elsewhere, such as a photograph.
+    #[serde(default)]
+    pub file: Option<Digest>,
+}
+
+/// What a note is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Subject {
+    /// Something was not as the script says.
+    Exception,
+    /// A photograph was taken.
+    Photograph,
+    /// Somebody came into the room.
+    Enters,
+    /// Somebody left it.
+    Leaves,
+    /// Anything else.
+    Remark,
 }
 
 /// A call that failed.

@@ -1,6 +1,6 @@
 //! The journal's file: appended, synced, read back strictly.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -22,6 +22,17 @@ pub struct Crash {
     pub within: Option<u64>,
     /// When it is on the disk.
     pub after: Option<u64>,
+}
+
+/// Two programs on one journal would each believe to be the only one.
+fn lock(path: &Path, file: &File) -> Result<(), JournalError> {
+    file.try_lock().map_err(|error| JournalError::Write {
+        path: path.to_owned(),
+        source: match error {
+            TryLockError::Error(error) => error,
+            TryLockError::WouldBlock => io::Error::other("another program is writing it"),
+        },
+    })
 }
 
 #[derive(Debug)]
@@ -72,6 +83,7 @@ impl Journal {
             .mode(0o644)
             .open(path)
             .map_err(write)?;
+        lock(path, &file)?;
         if let Some(folder) = path.parent() {
             File::open(folder)
                 .and_then(|folder| folder.sync_all())
@@ -91,13 +103,14 @@ impl Journal {
     /// # Errors
     /// When the file cannot be used, or is not a chain of events from the plan on.
     pub fn reopen(path: &Path, plan: Digest, clock: SharedClock, crash: Crash) -> Result<Self, JournalError> {
-        let text = read(path)?;
-        let whole = text.rfind('\n').map_or(0, |end| end + 1);
         let write = |source| JournalError::Write {
             path: path.to_owned(),
             source,
         };
         let file = OpenOptions::new().append(true).open(path).map_err(write)?;
+        lock(path, &file)?;
+        let text = read(path)?;
+        let whole = text.rfind('\n').map_or(0, |end| end + 1);
         if whole < text.len() {
             file.set_len(u64::try_from(whole).unwrap_or(0))
                 .and_then(|()| file.sync_all())

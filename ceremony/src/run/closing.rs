@@ -2,7 +2,7 @@
 
 use sealwright_identity::Digest;
 use sealwright_statement::{Sealed, Signed, Signer};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::session::{step, write_mark};
 use super::{Run, officer};
@@ -11,7 +11,21 @@ use crate::head::{Head, Outcome};
 use crate::outputs::{self, OutputFile};
 use crate::preconditions::{Mark, MarkState, Place, uses};
 
-const CLOSING: &str = "closing";
+pub(crate) const CLOSING: &str = "closing";
+pub(crate) const DECLARED: &str = "declared";
+pub(crate) const ENDED: &str = "ended";
+
+/// Why a ceremony is given up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Declared {
+    /// Aborted or failed.
+    pub outcome: Outcome,
+    /// In words.
+    pub reason: String,
+    /// Whether the tokens are told. A token that is not told refuses every other ceremony.
+    pub tokens_told: bool,
+}
 
 #[derive(Serialize)]
 struct Named {
@@ -26,6 +40,13 @@ struct Ended {
 
 impl Run<'_> {
     pub(super) fn close(&mut self) -> Result<(), Error> {
+        self.confirm_all()?;
+        let outcome = Outcome::Finished;
+        self.journal.fact(CLOSING, ENDED, &Ended { outcome })
+    }
+
+    /// All of the end but its last word.
+    pub(super) fn confirm_all(&mut self) -> Result<(), Error> {
         let named: Vec<_> = outputs::products(self)?
             .into_iter()
             .map(|file| Named {
@@ -51,8 +72,25 @@ impl Run<'_> {
                 write_mark(&mut self.journal, &step(token), officer, &mark)?;
             }
         }
-        let outcome = Outcome::Finished;
-        self.journal.fact(CLOSING, "ended", &Ended { outcome })
+        Ok(())
+    }
+
+    /// The end of a ceremony that was given up.
+    pub(super) fn end(&mut self, declared: &Declared) -> Result<(), Error> {
+        let mark = Mark::of(self.approved, MarkState::GivenUp);
+        for token in self.plan.tokens.iter().filter(|token| uses(self.plan, token)) {
+            let step = step(token);
+            let open = Mark::of(self.approved, MarkState::Open);
+            if !declared.tokens_told || !self.journal.is_answered(&step, open.call()) {
+                continue;
+            }
+            match self.officers.get(&token.name) {
+                Some(officer) => write_mark(&mut self.journal, &step, officer, &mark)?,
+                None => self.follow_mark(&step, &mark)?,
+            }
+        }
+        let outcome = declared.outcome;
+        self.journal.fact(CLOSING, ENDED, &Ended { outcome })
     }
 
     pub(super) fn follow_mark(&mut self, step: &str, mark: &Mark) -> Result<(), Error> {

@@ -1,6 +1,8 @@
 //! The stages 1 and 2 of a start: tokens found, logged in to, and judged. Each start of the program over one
 //! transcript is a session of its own; what it saw is written down again.
 
+mod follow;
+
 use std::collections::BTreeMap;
 
 use sealwright_hsm::TokenSelector;
@@ -9,6 +11,7 @@ use sealwright_identity::Digest;
 use sealwright_statement::policy::Name;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::follow::follow;
 use super::Hex;
 use crate::approval::ApprovedPlan;
 use crate::error::Error;
@@ -64,6 +67,37 @@ pub(super) fn open(
     place: &Place,
     room: &mut dyn Room,
 ) -> Result<BTreeMap<Name, Officer>, Error> {
+    let mut session = load(journal, approved, module, place, room)?;
+    session.run(approved.plan().plan())
+}
+
+/// The same to tell the tokens that a ceremony is given up: those that have its mark, and nothing is made.
+pub(super) fn reopen(
+    journal: &mut Journal,
+    approved: &ApprovedPlan,
+    module: ModuleFile,
+    place: &Place,
+    room: &mut dyn Room,
+) -> Result<BTreeMap<Name, Officer>, Error> {
+    let mut session = load(journal, approved, module, place, room)?;
+    let (plan, open) = (approved.plan().plan(), Mark::of(approved, MarkState::Open));
+    let mut officers = BTreeMap::new();
+    for token in &plan.tokens {
+        if session.journal.is_answered(&step(token), open.call()) {
+            session.see(plan, token)?;
+            officers.insert(token.name.clone(), session.log_in(token)?);
+        }
+    }
+    Ok(officers)
+}
+
+fn load<'a>(
+    journal: &'a mut Journal,
+    approved: &'a ApprovedPlan,
+    module: ModuleFile,
+    place: &'a Place,
+    room: &'a mut dyn Room,
+) -> Result<Session<'a>, Error> {
     let name = next(journal);
     let path = module.path().display().to_string();
     room.say(&format!("loading {path}"));
@@ -75,15 +109,14 @@ pub(super) fn open(
             mapped: module.mapped().to_vec(),
         })
     })?;
-    let mut session = Session {
+    Ok(Session {
         journal,
         approved,
         name,
         module,
         place,
         room,
-    };
-    session.run(approved.plan().plan())
+    })
 }
 
 /// `session-1` and so on: one for each start.
@@ -285,108 +318,6 @@ impl Session<'_> {
     }
 }
 
-/// Follows every session of a journal, as [`open`] wrote it.
-pub(super) fn follow(journal: &mut Journal, approved: &ApprovedPlan) -> Result<(), Error> {
-    let plan = approved.plan().plan();
-    let mut number = 1_u32;
-    loop {
-        let name = format!("session-{number}");
-        if !journal.has(&name, "module") && number > 1 {
-            break;
-        }
-        let loaded: Loaded = journal.observe(&name, "module", || Err(super::nobody(&name, "module")))?;
-        let planned = plan.module.digest.is_none_or(|planned| planned == loaded.digest);
-        let mapped = loaded
-            .mapped
-            .iter()
-            .any(|file| file.path == loaded.path && file.digest == Some(loaded.digest));
-        if !planned || !mapped {
-            return Err(Error::check(&name, "the module is not the one of the plan"));
-        }
-        for token in plan
-            .tokens
-            .iter()
-            .filter(|token| preconditions::uses(plan, token))
-        {
-            follow_token(journal, approved, &name, token)?;
-        }
-        number = number.saturating_add(1);
-    }
-    let open = Mark::of(approved, MarkState::Open);
-    for token in plan
-        .tokens
-        .iter()
-        .filter(|token| preconditions::uses(plan, token))
-    {
-        let intent = ToToken {
-            token: &token.name,
-            label: &token.label,
-        };
-        let calls: &[&str] = if token.initialize {
-            &["C_InitToken", "C_InitPIN"]
-        } else {
-            &[]
-        };
-        for call in calls {
-            let nobody = |_| Err(super::nobody(&step(token), call));
-            let _: Done = journal.perform(&step(token), call, &intent, nobody)?;
-        }
-        let nobody = |_| Err(super::nobody(&step(token), open.call()));
-        let _: Done = journal.perform(&step(token), open.call(), &open, nobody)?;
-    }
-    Ok(())
-}
-
-/// What one session saw of one token. It may have ended anywhere, but the last one did not.
-fn follow_token(
-    journal: &mut Journal,
-    approved: &ApprovedPlan,
-    session: &str,
-    token: &TokenPlan,
-) -> Result<(), Error> {
-    let plan = approved.plan().plan();
-    let call = format!("free/{}", token.name);
-    if journal.has(session, &call) {
-        let free: TokenFacts = journal.observe(session, &call, || Err(super::nobody(session, &call)))?;
-        preconditions::can(plan, token, &free)?;
-    }
-    let call = format!("token/{}", token.name);
-    if journal.has(session, &call) {
-        let facts: TokenFacts = journal.observe(session, &call, || Err(super::nobody(session, &call)))?;
-        preconditions::stage_1(plan, token, &facts)?;
-        identify(journal, token, &facts)?;
-    }
-    let intent = ToToken {
-        token: &token.name,
-        label: &token.label,
-    };
-    journal.attempted(session, &format!("C_Login/{}", token.name), &intent)?;
-    let call = format!("marks/{}", token.name);
-    if let Some(at) = journal.first(session, &call) {
-        let marks: Vec<(String, Hex)> =
-            journal.observe(session, &call, || Err(super::nobody(session, &call)))?;
-        judge_marks(journal, approved, token, &marks, at)?;
-    }
-    for key in plan.keys().filter(|key| key.token == token.name) {
-        let call = format!("clash/{}", key.name);
-        if journal.has(session, &call) {
-            let found: PairCount = journal.observe(session, &call, || Err(super::nobody(session, &call)))?;
-            if found
-                != (PairCount {
-                    private: 0,
-                    public: 0,
-                })
-            {
-                return Err(Error::check(
-                    session,
-                    format!("{call}: something had the key's label"),
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
 fn identify(journal: &mut Journal, token: &TokenPlan, facts: &TokenFacts) -> Result<(), Error> {
     journal.fact(
         &step(token),
@@ -425,6 +356,7 @@ fn judge_marks(
     let begun = Begun {
         opened: begun(MarkState::Open),
         closed: begun(MarkState::Finished),
+        given_up: begun(MarkState::GivenUp),
     };
     preconditions::marks(token, &Mark::of(approved, MarkState::Open), &found, begun)
 }
@@ -459,6 +391,7 @@ impl Mark {
         match self.state {
             MarkState::Open => "C_CreateObject/open",
             MarkState::Finished => "C_CreateObject/finished",
+            MarkState::GivenUp => "C_CreateObject/given-up",
         }
     }
 }

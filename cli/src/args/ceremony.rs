@@ -32,6 +32,8 @@ pub(crate) enum CeremonyCommand {
     Run(Box<RunArgs>),
     /// Sign the end of a transcript.
     Sign(SignArgs),
+    /// Write down what somebody in the room has to say, between two starts of `run`.
+    Note(NoteArgs),
     /// Verify a transcript, with nothing but the transcript.
     Verify(TranscriptArgs),
 }
@@ -129,6 +131,15 @@ pub(crate) struct RunArgs {
     /// Go on with the transcript in OUT.
     #[arg(long)]
     pub(crate) resume: bool,
+    /// Give the ceremony up: nothing more is made, and it is signed as what it is.
+    #[arg(long, value_enum, value_name = "OUTCOME", requires_all = ["reason", "resume"])]
+    pub(crate) declare: Option<Declare>,
+    /// Why it is given up.
+    #[arg(long, value_name = "TEXT", requires = "declare")]
+    pub(crate) reason: Option<String>,
+    /// With --declare: the tokens cannot be told; they refuse every other ceremony from now on.
+    #[arg(long, requires = "declare")]
+    pub(crate) tokens_unreachable: bool,
     /// Do not ask; for rehearsals only.
     #[arg(long)]
     pub(crate) yes: bool,
@@ -152,6 +163,40 @@ pub(crate) struct TranscriptArgs {
     /// The roster's digest, as you know it from elsewhere.
     #[arg(long, value_name = "DIGEST")]
     pub(crate) roster: Option<Digest>,
+}
+
+/// How a ceremony ends that is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Declare {
+    Aborted,
+    Failed,
+}
+
+/// `sealwright ceremony note`.
+#[derive(Debug, Args)]
+pub(crate) struct NoteArgs {
+    /// The transcript's folder.
+    #[arg(value_name = "DIR")]
+    pub(crate) transcript: PathBuf,
+    /// What it is about.
+    #[arg(long, value_enum, value_name = "SUBJECT", default_value = "remark")]
+    pub(crate) about: About,
+    /// In words.
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) text: String,
+    /// A file that is kept elsewhere, such as a photograph: its digest is written down.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+}
+
+/// Subjects of notes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum About {
+    Exception,
+    Photograph,
+    Enters,
+    Leaves,
+    Remark,
 }
 
 /// `sealwright ceremony sign`.

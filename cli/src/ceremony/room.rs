@@ -77,6 +77,21 @@ impl Room for Terminal<'_> {
         Err(Error::NotConfirmed(format!("other words were typed for {what}")))
     }
 
+    fn remarks(&mut self) -> Result<Vec<String>, Error> {
+        let mut remarks = Vec::new();
+        if self.silent {
+            return Ok(remarks);
+        }
+        loop {
+            let remark = ask("Anything to write down? One line, or nothing to go on: ")?;
+            if remark.is_empty() {
+                break;
+            }
+            remarks.push(remark);
+        }
+        Ok(remarks)
+    }
+
     fn pin(&mut self, token: &str, whose: PinFor, parts: u64) -> Result<Pin, Error> {
         let (given, owner) = match whose {
             PinFor::User => (self.pins, "user"),

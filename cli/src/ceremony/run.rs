@@ -2,14 +2,16 @@
 
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
-use sealwright_ceremony::{ApprovedPlan, Ceremony, Head, Place, Surroundings, journal::Crash};
+use sealwright_ceremony::{
+    ApprovedPlan, Ceremony, Declared, Head, Outcome, Place, Room as _, Surroundings, journal::Crash,
+};
 use sealwright_identity::{Clock, Digest, SystemClock};
 use sealwright_statement::{Envelope, Signer};
 use serde::Serialize;
 
 use super::{fail, only_in_a_rehearsal, read, room::Terminal, signer, spoken, text};
 use crate::{
-    args::RunArgs,
+    args::{Declare, RunArgs},
     failure::{Class, Failure, OrFail},
     output::{self, Output},
 };
@@ -76,7 +78,17 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
         pins: &args.pin,
         so_pins: &args.so_pin,
     };
-    let finished = ceremony.run(&mut terminal).map_err(fail)?;
+    let finished = match args.declare {
+        None => ceremony.run(&mut terminal),
+        Some(how) => {
+            let declared = declared(how, args);
+            terminal
+                .go(&format!("give the ceremony up as {}", declared.outcome.as_str()))
+                .map_err(fail)?;
+            ceremony.give_up(&declared, &mut terminal)
+        }
+    };
+    let finished = finished.map_err(fail)?;
     let head = finished.head().clone();
     let signers: Vec<&dyn Signer> = signers.iter().map(|signer| signer as &dyn Signer).collect();
     let digest = finished.write(&signers).map_err(fail)?;
@@ -99,4 +111,15 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn declared(how: Declare, args: &RunArgs) -> Declared {
+    Declared {
+        outcome: match how {
+            Declare::Aborted => Outcome::Aborted,
+            Declare::Failed => Outcome::Failed,
+        },
+        reason: args.reason.clone().unwrap_or_default(),
+        tokens_told: !args.tokens_unreachable,
+    }
 }

@@ -47,6 +47,17 @@ pub enum IssuersError {
         #[source]
         source: Box<ChainError>,
     },
+    /// A certificate comes from a rehearsed key ceremony.
+    #[error(
+        "issuers.{issuer}.chain: {} or its bundle has a certificate from the rehearsal of a key ceremony; take one from a ceremony in earnest, or write rehearsal = true in every [[issuers]] of an installation that nobody relies on",
+        chain.display()
+    )]
+    Rehearsal {
+        /// The issuer's name.
+        issuer: String,
+        /// The chain's file.
+        chain: PathBuf,
+    },
     /// A module is not the one that was pinned.
     #[error(
         "policies.{policy}.digest: {} has {found}, not {expected}; restore the file or change the digest",

@@ -1,0 +1,92 @@
+//! Ends that nobody wished for, and what is typed in between.
+
+use std::fs;
+
+use sealwright_tests::ceremony::{Room, verify};
+
+#[test]
+fn a_ceremony_that_is_given_up_is_signed_as_that_and_stays_so() {
+    let room = Room::small();
+    room.agree();
+    // Cut off between the key and its certificate.
+    room.run(&["--crash-after", "30"]);
+    let note = [
+        "ceremony",
+        "note",
+        &room.path("out"),
+        "--about",
+        "exception",
+        "--text",
+        "the lights went out",
+    ];
+    room.sealwright(&note).success();
+    let given_up = [
+        "--resume",
+        "--declare",
+        "failed",
+        "--reason",
+        "the lights went out",
+    ];
+    let ended = room.run(&given_up).json();
+    assert_eq!(ended["outcome"], "failed");
+    let verified = verify(&room.file("out"));
+    assert_eq!(verified.code, 0, "{}", verified.stderr);
+    assert_eq!(verified.json()["outcome"], "failed");
+    assert!(!room.file("out/certificates").exists());
+
+    let refused = room.run(&["--resume"]);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    let refused = room.run(&given_up);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    let refused = room.sealwright(&note);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    assert!(refused.stderr.contains("nothing is added"), "{}", refused.stderr);
+}
+
+#[test]
+fn it_can_be_given_up_from_anywhere() {
+    let whole = Room::small();
+    whole.finish();
+    let events = whole.events().len();
+    for event in (0..events - 1).step_by(6) {
+        let room = Room::small();
+        room.agree();
+        room.run(&["--crash-before", &(event + 1).to_string()]);
+        let ended = room.run(&["--resume", "--declare", "aborted", "--reason", "practice"]);
+        assert_eq!(ended.code, 0, "{event}: {}", ended.stderr);
+        let verified = verify(&room.file("out"));
+        assert_eq!(verified.code, 0, "{event}: {}", verified.stderr);
+    }
+}
+
+#[test]
+fn what_people_say_stands_in_the_transcript() {
+    let room = Room::small();
+    room.agree();
+    room.run(&["--crash-after", "20"]);
+    let out = room.path("out");
+    fs::write(room.file("photo.jpg"), "light").unwrap();
+    let (photo, note) = (room.path("photo.jpg"), ["ceremony", "note", &out]);
+    let say = |more: &[&str]| room.sealwright(&[&note, more].concat());
+    say(&["--about", "leaves", "--text", "Carl leaves the room"]).success();
+    say(&[
+        "--about",
+        "photograph",
+        "--text",
+        "the seal of the safe",
+        "--file",
+        &photo,
+    ])
+    .success();
+    assert_ne!(say(&["--text", " "]).code, 0);
+    room.run(&["--resume"]).success();
+    let notes: Vec<_> = room
+        .events()
+        .into_iter()
+        .filter(|event| event["kind"] == "note")
+        .collect();
+    assert_eq!(notes.len(), 2);
+    assert_eq!(notes[0]["data"]["subject"], "leaves");
+    assert!(notes[1]["data"]["file"].as_str().unwrap().starts_with("sha256:"));
+    verify(&room.file("out")).success();
+}

@@ -1,0 +1,92 @@
+//! What a ceremony leaves is what `sealwright serve` takes.
+
+use std::fs;
+
+use sealwright_tests::{
+    Home,
+    ceremony::{PIN, Room, copy},
+    run,
+};
+
+/// A home whose issuer and token come from a room's ceremony: its sections are replaced by the fragment as it is.
+fn home_of(room: &Room) -> Home {
+    let home = Home::new();
+    let text = fs::read_to_string(home.config()).unwrap();
+    let (before, rest) = text.split_once("[[issuers]]").unwrap();
+    let (_, policies) = rest.split_once("[[policies]]").unwrap();
+    let (policies, rest) = policies.split_once("[gate.token]").unwrap();
+    let (_, rest) = rest.split_once("[gate.env]").unwrap();
+    let fragment = fs::read_to_string(room.file("out/sealwright.toml")).unwrap();
+    let text = format!("{before}[[policies]]{policies}\n[gate.env]{rest}\n{fragment}");
+    fs::write(home.config(), text).unwrap();
+    fs::copy(room.file("softhsm2.conf"), home.file("softhsm2.conf")).unwrap();
+    fs::write(home.file("pin"), PIN).unwrap();
+    copy(&room.file("out/chains"), &home.file("chains"));
+    fs::copy(room.file("out/trust-bundle.pem"), home.file("trust-bundle.pem")).unwrap();
+    home
+}
+
+#[tokio::test]
+async fn a_signer_serves_with_the_fragment_as_it_is() {
+    let mut room = Room::new();
+    room.replace(
+        "health_key = \"health-key\"",
+        "health_key = \"health-key\"\npolicies = [\"baseline\"]",
+    );
+    room.finish();
+    let home = home_of(&room);
+    let serving = home.serve();
+    serving.wait_until(200, "").await;
+    let path = home.path().to_str().unwrap().to_owned();
+    let token = run([
+        "dev",
+        "token",
+        "--home",
+        &path,
+        "--namespace",
+        "default",
+        "--service-account",
+        "web",
+    ]);
+    fs::write(home.file("token.txt"), token.success()).unwrap();
+    let port = serving.grpc().rsplit(':').next().unwrap();
+    let issued = run([
+        "issue",
+        "--server",
+        &format!("localhost:{port}"),
+        "--ca-file",
+        home.file("trust-bundle.pem").to_str().unwrap(),
+        "--token-file",
+        home.file("token.txt").to_str().unwrap(),
+        "--out",
+        room.path("web").as_str(),
+    ]);
+    issued.success();
+    let (chain, leaf) = ("chains/issuing-ca.pem", room.path("web/cert-chain.pem"));
+    room.openssl(&[
+        "verify",
+        "-x509_strict",
+        "-CAfile",
+        "trust-bundle.pem",
+        "-untrusted",
+        chain,
+        &leaf,
+    ])
+    .unwrap();
+    assert_eq!(serving.stop(), 0);
+}
+
+#[test]
+fn what_comes_from_a_rehearsal_is_refused_in_earnest() {
+    let room = Room::new();
+    room.finish();
+    let home = home_of(&room);
+    home.without_policies().replace("rehearsal = true\n", "");
+    let refused = home.refused();
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("from the rehearsal of a key ceremony"),
+        "{}",
+        refused.stderr
+    );
+}

@@ -14,5 +14,4 @@ mod load;
 
 pub use active::{ActiveSet, Asked, Deciders};
 pub use keeper::{SetChanges, SetKeeper, Sets};
-pub use load::SetError;
-pub(crate) use load::limits;
+pub use load::{SetError, limits};

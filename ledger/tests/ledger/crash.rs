@@ -18,18 +18,7 @@ const FOLDER: &str = "SEALWRIGHT_TEST_LEDGER";
 #[test]
 #[ignore = "started by another test"]
 fn victim() {
-    let Some(path) = std::env::var_os(FOLDER) else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async move {
-        let ledger = Ledger::open(path.as_ref(), config(), Arc::new(SystemClock))
-            .await
-            .unwrap();
+    in_child(async |ledger| {
         let begin = ledger.reader().head().await.unwrap().sequence * 1000;
         ledger.mark_unreleased().await.unwrap();
         let mut tasks = tokio::task::JoinSet::new();
@@ -56,18 +45,7 @@ fn victim() {
 #[test]
 #[ignore = "started by another test"]
 fn writes_without_opening() {
-    let Some(path) = std::env::var_os(FOLDER) else {
-        return;
-    };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-        .unwrap();
-    runtime.block_on(async move {
-        let ledger = Ledger::open(path.as_ref(), config(), Arc::new(SystemClock))
-            .await
-            .unwrap();
+    in_child(async |ledger| {
         // What is opened once is open, each cache that there is has been filled.
         ledger.append(&decision(0)).await.unwrap();
         let limit = Rlimit {
@@ -100,6 +78,24 @@ fn large_batches_open_no_file() {
             .unwrap()
             .success()
     );
+}
+
+/// Runs the part of a process of its own, on the ledger that its parent named; nothing in any other.
+fn in_child(part: impl AsyncFnOnce(Ledger)) {
+    let Some(path) = std::env::var_os(FOLDER) else {
+        return;
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let ledger = Ledger::open(path.as_ref(), config(), Arc::new(SystemClock))
+            .await
+            .unwrap();
+        part(ledger).await;
+    });
 }
 
 /// This binary again, for one of the tests that are not tests.

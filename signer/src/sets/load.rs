@@ -288,8 +288,9 @@ fn compile(engine: &Engine, revision: &Sealed<Revision>, component: Vec<u8>) -> 
     Policy::load(engine, source).map_err(refused)
 }
 
-/// What a revision may take.
-pub(crate) fn limits(revision: &Revision) -> Limits {
+/// What a revision may take, where it is run: 0 bytes are the host's default.
+#[must_use]
+pub fn limits(revision: &Revision) -> Limits {
     let defaults = Limits::default();
     Limits {
         fuel: revision.limits.fuel,

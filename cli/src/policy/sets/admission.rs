@@ -5,6 +5,7 @@
 
 use sealwright_identity::Digest;
 use sealwright_policy_wasm::admission::{Job, Report};
+use sealwright_signer::sets::limits;
 use sealwright_statement::policy::Revision;
 
 use super::{super::admit::in_own_process, explain, show::Review, wire::Client};
@@ -16,7 +17,7 @@ use crate::{
 /// The report on a revision with these bytes.
 pub(super) fn judge(component: &[u8], source: Option<&[u8]>, revision: &Revision) -> Result<Report, Failure> {
     let settings = sealwright_policy_wasm::parse_settings(&revision.settings).or_fail(Class::Input)?;
-    let job = Job::new(component, settings, explain::limits(revision)).with_source(source);
+    let job = Job::new(component, settings, limits(revision)).with_source(source);
     in_own_process(&job)
 }
 

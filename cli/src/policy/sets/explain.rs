@@ -8,7 +8,7 @@ use sealwright_policy_wasm::{
     Denial, Engine, Evaluation, Limits, LogLine, Narrowing, Policy, PolicyInput, PolicySource, Verdict,
 };
 use sealwright_proto::policy::{GetRequest, get_response::Part};
-use sealwright_signer::authz::hypothetical;
+use sealwright_signer::{authz::hypothetical, sets::limits};
 use sealwright_statement::{
     Signed,
     policy::{Revision, Revisions, Set, enforcing, shadows},
@@ -216,18 +216,6 @@ async fn of_signer(
         });
     }
     Ok((Some(set.statement.number), asked))
-}
-
-pub(super) fn limits(revision: &Revision) -> Limits {
-    let defaults = Limits::default();
-    Limits {
-        fuel: revision.limits.fuel,
-        memory_bytes: match revision.limits.memory {
-            0 => defaults.memory_bytes,
-            bytes => bytes,
-        },
-        ..defaults
-    }
 }
 
 pub(super) async fn blob(client: &mut wire::Client, digest: Digest) -> Result<Vec<u8>, Failure> {

@@ -11,7 +11,7 @@ use crate::plan::TokenPlan;
 use crate::preconditions::{self, Mark, MarkState};
 use crate::run::{Hex, nobody};
 
-/// Follows every session of a journal, as [`open`] wrote it.
+/// Follows every session of a journal, as [`super::open`] wrote it.
 pub(in crate::run) fn follow(
     journal: &mut Journal,
     approved: &ApprovedPlan,

@@ -83,6 +83,9 @@ pub(crate) fn products(run: &Run<'_>) -> Result<Vec<OutputFile>, Error> {
         let text = pem::encode(pem::CERTIFICATE_REQUEST, der);
         files.push(file(format!("possession/{name}.pem"), text));
     }
+    if let Some((name, text)) = &run.approvers {
+        files.push(file(format!("rosters/{name}.txt"), text.clone()));
+    }
     files.extend(configuration(run)?.map(|text| file("sealwright.toml", text)));
     files.sort_by(|one, next| one.path.cmp(&next.path));
     Ok(files)
@@ -138,6 +141,10 @@ fn configuration(run: &Run<'_>) -> Result<Option<String>, Error> {
     if !issuer.policies.is_empty() {
         let policies: Vec<_> = issuer.policies.iter().map(|name| quoted(name.as_str())).collect();
         line(format!("policies = [{}]", policies.join(", ")));
+    }
+    if let Some((name, _)) = run.approvers.as_ref().filter(|_| !run.plan.rehearsal) {
+        line("\n[policy_sets]".to_owned());
+        line(format!("roster = \"rosters/{name}.txt\""));
     }
     line("\n[gate.token]".to_owned());
     line(format!("module = {}", quoted(&run.plan.module.path)));

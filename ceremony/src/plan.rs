@@ -4,6 +4,7 @@
 //! plan with every default written out (a statement of the type `ceremony-plan`), so neither the order nor the
 //! spelling of the file counts.
 
+pub(crate) mod diff;
 mod lint;
 mod steps;
 
@@ -12,9 +13,11 @@ use sealwright_statement::policy::Name;
 use sealwright_statement::{Sealed, StatementError};
 use serde::{Deserialize, Serialize};
 
+pub use self::diff::Difference;
 pub use self::lint::Warning;
 pub use self::steps::{
-    CertificateStep, CheckpointStep, CsrStep, Custody, ImportStep, KeyStep, Profile, Purpose, RootStep, Step,
+    ApproverRosterStep, CertificateStep, CheckpointStep, CsrStep, Custody, ImportStep, KeyStep, Profile,
+    Purpose, RootStep, Step,
 };
 use crate::canonical::statement;
 use crate::id::CeremonyId;

@@ -25,7 +25,7 @@ use crate::head::{Head, Outcome};
 use crate::id::CeremonyId;
 use crate::journal::{Journal, JournalError, Note, Subject};
 use crate::outputs::{self, OutputFile};
-use crate::plan::{Plan, Step};
+use crate::plan::{ApproverRosterStep, Plan, Step};
 use crate::preconditions::{Place, Prepared, Surroundings};
 use crate::room::Room;
 
@@ -198,6 +198,12 @@ struct Beginning {
     signatories: Vec<Signatory>,
 }
 
+#[derive(Serialize)]
+struct ApproverRosterFact {
+    roster: sealwright_identity::Digest,
+    threshold: u64,
+}
+
 /// The program that ran.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -218,6 +224,8 @@ pub(crate) struct Run<'a> {
     pub(crate) requests: BTreeMap<Name, Vec<u8>>,
     pub(crate) possession: BTreeMap<Name, Vec<u8>>,
     pub(crate) confirmations: BTreeMap<Name, Vec<u8>>,
+    /// The armoured roster of those who approve policies.
+    pub(crate) approvers: Option<(Name, String)>,
 }
 
 impl<'a> Run<'a> {
@@ -233,6 +241,7 @@ impl<'a> Run<'a> {
             requests: BTreeMap::new(),
             possession: BTreeMap::new(),
             confirmations: BTreeMap::new(),
+            approvers: None,
         }
     }
 }
@@ -253,9 +262,26 @@ impl Run<'_> {
                 Step::Intermediate(step) => self.intermediate(step)?,
                 Step::Csr(step) => self.csr(step)?,
                 Step::ImportCertificate(step) => self.import(step)?,
+                Step::ApproverRoster(step) => self.approver_roster(step)?,
                 Step::Checkpoint(step) => self.checkpoint(step.name.as_str())?,
             }
         }
+        Ok(())
+    }
+
+    /// The plan holds it, so whoever agreed to the plan agreed to it.
+    fn approver_roster(&mut self, step: &ApproverRosterStep) -> Result<(), Error> {
+        let name = step.name.as_str();
+        let roster = step
+            .read()
+            .map_err(|error| Error::check(name, crate::transcript::chain(&error)))?;
+        let fact = ApproverRosterFact {
+            roster: roster.statement.digest(),
+            threshold: roster.statement.threshold,
+        };
+        self.journal.fact(name, "roster", &fact)?;
+        self.say(&format!("the approvers of policies: {}", fact.roster));
+        self.approvers = Some((step.name.clone(), roster.to_string()));
         Ok(())
     }
 

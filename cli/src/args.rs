@@ -13,8 +13,8 @@ use sealwright_identity::{HumanDuration, KeyType, SerialNumber, SignedDuration};
 pub(crate) use self::{
     bench::BenchArgs,
     ceremony::{
-        About, ApproveArgs, CeremonyArgs, CeremonyCommand, Declare, Input, KeyKindArg, NewKeyArgs, NoteArgs,
-        PinArg, PlanCommand, RunArgs, SignArgs, TranscriptArgs,
+        About, ApproveArgs, CeremonyArgs, CeremonyCommand, CompareArgs, Declare, Input, InventoryArgs,
+        KeyKindArg, NewKeyArgs, NoteArgs, PinArg, PlanCommand, RunArgs, SignArgs, TranscriptArgs,
     },
     policy::{
         AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, ReplayArgs, TestArgs,

@@ -7,6 +7,7 @@ mod plan;
 mod room;
 mod run;
 mod sign;
+mod survey;
 mod verify;
 
 use std::{fs, path::Path, process::ExitCode};
@@ -29,6 +30,10 @@ pub(crate) fn run(args: &CeremonyArgs, output: Output) -> Result<ExitCode, Failu
         CeremonyCommand::Approve(args) => approve::run(args, output),
         CeremonyCommand::Run(args) => run::run(args, output),
         CeremonyCommand::Sign(args) => sign::run(args, output),
+        CeremonyCommand::Script(input) => plan::script(input),
+        CeremonyCommand::Estimate(file) => plan::estimate(&file.file, output),
+        CeremonyCommand::Compare(args) => survey::compare(args, output),
+        CeremonyCommand::Inventory(args) => survey::inventory(args, output),
         CeremonyCommand::Note(args) => note::run(args),
         CeremonyCommand::Verify(args) => verify::run(args, output),
     }

@@ -4,6 +4,7 @@ mod ends;
 mod quorum;
 mod resume;
 mod serving;
+mod survey;
 mod tamper;
 
 use std::{fs, process::Command};

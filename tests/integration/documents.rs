@@ -73,6 +73,13 @@ fn every_cited_test_exists() {
     assert!(cited.len() > 50, "{}", cited.len());
     let missing: Vec<_> = cited.iter().filter(|name| !known.contains(**name)).collect();
     assert!(missing.is_empty(), "docs/threat-model.md cites {missing:?}");
+
+    let text = document("ceremony.md");
+    let (_, claims) = text.split_once("## What can be believed").unwrap();
+    let missing: Vec<_> = quoted(claims)
+        .filter(|text| is_a_tests_name(text) && !known.contains(*text))
+        .collect();
+    assert!(missing.is_empty(), "docs/ceremony.md cites {missing:?}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::Write as _,
+    io::{Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -195,6 +195,84 @@ impl Room {
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
+    }
+
+    /// Runs the binary as somebody at a terminal does: reads what it shows, says yes, and types the words that it asks
+    /// for. Gives how many questions there were.
+    pub fn talk(&self, arguments: &[&str]) -> (Outcome, usize) {
+        let mut child = Command::new(binary())
+            .args(arguments)
+            .env("SOFTHSM2_CONF", self.file("softhsm2.conf"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (mut input, mut errors) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
+        let (mut said, mut line, mut words, mut questions) = (String::new(), String::new(), Vec::new(), 0);
+        let mut byte = [0];
+        while errors.read(&mut byte).unwrap() == 1 {
+            line.push(char::from(byte[0]));
+            if line.ends_with('\n') {
+                let mut parts = line.split_whitespace();
+                let number = parts.next().and_then(|part| part.parse::<usize>().ok());
+                if let Some(number) = number.filter(|_| line.starts_with("  ")) {
+                    words.truncate(number - 1);
+                    words.extend(parts.map(str::to_owned));
+                }
+                said.push_str(&std::mem::take(&mut line));
+            } else if line.ends_with(": ") && (line.contains("ype ") || line.contains("Anything")) {
+                questions += 1;
+                let answer = match line.split_once("type the words ") {
+                    Some((_, numbers)) => numbers
+                        .trim_end_matches(": ")
+                        .split(", ")
+                        .map(|number| words[number.parse::<usize>().unwrap() - 1].clone())
+                        .collect::<Vec<_>>()
+                        .join(" "),
+                    None if line.contains("Type yes") => "yes".to_owned(),
+                    None => String::new(),
+                };
+                writeln!(input, "{answer}").unwrap();
+                said.push_str(&std::mem::take(&mut line));
+            }
+        }
+        let output = child.wait_with_output().unwrap();
+        let outcome = Outcome {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: said + &line,
+        };
+        (outcome, questions)
+    }
+
+    /// Anna and Bert agree and run it, answering every question.
+    pub fn in_earnest(&self) -> Value {
+        let (plan, roster) = (self.path("plan.toml"), self.path("roster.toml"));
+        for person in ["anna", "bert"] {
+            let (key, out) = (
+                self.path(&format!("{person}.pem")),
+                self.path(&format!("{person}.txt")),
+            );
+            let approve = [
+                "ceremony", "approve", "--plan", &plan, "--roster", &roster, "--role", "operator", "--key",
+                &key, "--out", &out,
+            ];
+            let (outcome, questions) = self.talk(&approve);
+            outcome.success();
+            assert_eq!(questions, 2);
+        }
+        let arguments = self.arguments();
+        let arguments: Vec<&str> = arguments
+            .iter()
+            .map(String::as_str)
+            .filter(|one| *one != "--yes")
+            .collect();
+        let (outcome, questions) = self.talk(&arguments);
+        let ended = outcome.json();
+        // Two tokens, three keys, two certificates; two readings with two remarks.
+        assert_eq!(questions, 11);
+        ended
     }
 
     /// The events of the transcript.

@@ -7,7 +7,7 @@ use sealwright_identity::{KeyType, Timestamp};
 use sealwright_statement::policy::Name;
 use serde::Serialize;
 
-use super::{CertificateStep, Custody, KeyStep, Plan, Profile, Purpose, RootStep, Step};
+use super::{ApproverRosterStep, CertificateStep, Custody, KeyStep, Plan, Profile, Purpose, RootStep, Step};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// The longest window in which a plan may run.
@@ -112,6 +112,7 @@ impl Plan {
                             .then(|| ("id", "it is not hexadecimal digits".to_owned()))
                     },
                 ),
+                Step::ApproverRoster(step) => roster_problem(step),
                 Step::Checkpoint(_) => None,
             };
             if let Some((key, problem)) = problem {
@@ -174,6 +175,19 @@ impl Plan {
             )
         })
     }
+}
+
+fn roster_problem(step: &ApproverRosterStep) -> Problem {
+    let roster = match step.read() {
+        Ok(roster) => roster.statement,
+        Err(error) => return Some(("roster", crate::transcript::chain(&error))),
+    };
+    (roster.threshold == 0 || roster.previous.is_some()).then(|| {
+        (
+            "roster",
+            "it is not the first one, or nobody would have to agree by it".to_owned(),
+        )
+    })
 }
 
 fn certifies<'a>(

@@ -1,7 +1,8 @@
 //! What a plan can ask for.
 
 use sealwright_identity::{KeyType, Timestamp};
-use sealwright_statement::policy::Name;
+use sealwright_statement::policy::{Name, Roster};
+use sealwright_statement::{Envelope, EnvelopeError, Signed};
 use serde::{Deserialize, Serialize};
 
 /// One step.
@@ -18,6 +19,8 @@ pub enum Step {
     Csr(CsrStep),
     /// A certificate from elsewhere, for a key that is in a token already.
     ImportCertificate(ImportStep),
+    /// The first roster of those who approve policies.
+    ApproverRoster(ApproverRosterStep),
     /// Everybody stops, and the transcript's head is read aloud.
     Checkpoint(CheckpointStep),
 }
@@ -32,6 +35,7 @@ impl Step {
             Self::Intermediate(step) => &step.name,
             Self::Csr(step) => &step.name,
             Self::ImportCertificate(step) => &step.name,
+            Self::ApproverRoster(step) => &step.name,
             Self::Checkpoint(step) => &step.name,
         }
     }
@@ -45,6 +49,7 @@ impl Step {
             Self::Intermediate(_) => "intermediate",
             Self::Csr(_) => "csr",
             Self::ImportCertificate(_) => "import-certificate",
+            Self::ApproverRoster(_) => "approver-roster",
             Self::Checkpoint(_) => "checkpoint",
         }
     }
@@ -180,6 +185,26 @@ pub struct ImportStep {
     pub certificate: String,
     /// The certificates above it, PEM, the root last.
     pub parents: String,
+}
+
+/// The first roster of those who approve policies: with it in the plan, the quorum of the ceremony agrees to it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApproverRosterStep {
+    /// The step's name, and the file's.
+    pub name: Name,
+    /// The roster as an armoured file.
+    pub roster: String,
+}
+
+impl ApproverRosterStep {
+    /// The roster, read.
+    ///
+    /// # Errors
+    /// When it is none, or nobody would have to agree by it.
+    pub fn read(&self) -> Result<Signed<Roster>, EnvelopeError> {
+        Envelope::parse(&self.roster)?.open()
+    }
 }
 
 /// A pause.

@@ -32,6 +32,14 @@ pub(crate) enum CeremonyCommand {
     Run(Box<RunArgs>),
     /// Sign the end of a transcript.
     Sign(SignArgs),
+    /// The plan as a script to print, Markdown, with blanks.
+    Script(Input),
+    /// What a plan takes: keys, signatures, questions, minutes.
+    Estimate(FileArgs),
+    /// A rehearsal beside the ceremony that it was for: only what the plan declares may differ.
+    Compare(CompareArgs),
+    /// Every object of a token, and the transcript that explains it.
+    Inventory(InventoryArgs),
     /// Write down what somebody in the room has to say, between two starts of `run`.
     Note(NoteArgs),
     /// Verify a transcript, with nothing but the transcript.
@@ -46,6 +54,50 @@ pub(crate) enum PlanCommand {
     Digest(FileArgs),
     /// The plan with every default written out.
     Show(FileArgs),
+    /// Where two plans differ.
+    Diff(DiffArgs),
+}
+
+/// Two files.
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The first.
+    #[arg(value_name = "FILE")]
+    pub(crate) first: PathBuf,
+    /// The second.
+    #[arg(value_name = "FILE")]
+    pub(crate) second: PathBuf,
+}
+
+/// `sealwright ceremony compare`.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The transcript of the rehearsal.
+    #[arg(value_name = "DIR")]
+    pub(crate) rehearsal: PathBuf,
+    /// The transcript of the ceremony in earnest.
+    #[arg(value_name = "DIR")]
+    pub(crate) production: PathBuf,
+}
+
+/// `sealwright ceremony inventory`.
+#[derive(Debug, Args)]
+pub(crate) struct InventoryArgs {
+    /// The PKCS#11 module.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) module: PathBuf,
+    /// The token's serial number.
+    #[arg(long, value_name = "SERIAL")]
+    pub(crate) serial: String,
+    /// Where the user PIN comes from [default: a prompt].
+    #[arg(long, value_name = "TOKEN=file:PATH|fd:N")]
+    pub(crate) pin: Option<PinArg>,
+    /// The folder of the memory of refused PINs.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) state: PathBuf,
+    /// The transcripts of the ceremonies on this token.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) transcript: Vec<PathBuf>,
 }
 
 /// One file.

@@ -2,13 +2,13 @@
 
 use std::{path::Path, process::ExitCode};
 
-use sealwright_ceremony::{LintedPlan, Roster, Warning};
+use sealwright_ceremony::{LintedPlan, Roster, Warning, plan::Difference};
 use sealwright_identity::Digest;
 use serde::Serialize;
 
 use super::{about, spoken, text};
 use crate::{
-    args::PlanCommand,
+    args::{Input, PlanCommand},
     failure::{Class, Failure, OrFail},
     output::{self, Output},
 };
@@ -27,9 +27,13 @@ struct Linted<'a> {
 }
 
 pub(super) fn run(command: &PlanCommand, output: Output) -> Result<ExitCode, Failure> {
-    let (PlanCommand::Lint(args) | PlanCommand::Digest(args) | PlanCommand::Show(args)) = command;
-    let plan = LintedPlan::read(&text(&args.file)?).or_fail_doing(Class::Input, about(&args.file))?;
+    let args = match command {
+        PlanCommand::Lint(args) | PlanCommand::Digest(args) | PlanCommand::Show(args) => args,
+        PlanCommand::Diff(args) => return diff(&args.first, &args.second, output),
+    };
+    let plan = open(&args.file)?;
     match command {
+        PlanCommand::Diff(_) => {}
         PlanCommand::Lint(_) => lint(&plan, output)?,
         PlanCommand::Digest(_) => name(plan.digest(), output)?,
         PlanCommand::Show(_) => match output {
@@ -41,6 +45,57 @@ pub(super) fn run(command: &PlanCommand, output: Output) -> Result<ExitCode, Fai
         },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where two plans differ; a non-zero exit when they do.
+fn diff(first: &Path, second: &Path, output: Output) -> Result<ExitCode, Failure> {
+    let differences = open(first)?.plan().differences(open(second)?.plan());
+    differences_out(&differences, output)?;
+    Ok(ExitCode::from(u8::from(!differences.is_empty())))
+}
+
+pub(super) fn differences_out(differences: &[Difference], output: Output) -> Result<(), Failure> {
+    if output == Output::Json {
+        return differences.iter().try_for_each(output::json);
+    }
+    let said = |said: &Option<String>| said.clone().unwrap_or_else(|| "-".to_owned());
+    let rows = differences.iter().map(|difference| {
+        vec![
+            difference.place.clone(),
+            said(&difference.first),
+            said(&difference.second),
+        ]
+    });
+    output::table(&["place", "first", "second"], rows)
+}
+
+pub(super) fn script(input: &Input) -> Result<ExitCode, Failure> {
+    let (plan, roster) = super::read(input)?;
+    output::line(sealwright_ceremony::script(&plan, &roster).trim_end())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(super) fn estimate(path: &Path, output: Output) -> Result<ExitCode, Failure> {
+    let takes = sealwright_ceremony::estimate(&open(path)?);
+    if output == Output::Json {
+        output::json(&takes)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let rows = [
+        ("tokens", takes.tokens.to_string()),
+        ("keys", takes.keys.to_string()),
+        ("signatures by tokens", takes.signatures.to_string()),
+        ("parts of PINs typed", takes.pins.to_string()),
+        ("questions", takes.questions.to_string()),
+        ("digests read aloud", takes.read_aloud.to_string()),
+        ("minutes, mostly of people", takes.minutes.to_string()),
+    ];
+    output::table(&[], rows.map(|(name, value)| vec![name.to_owned(), value]))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn open(path: &Path) -> Result<LintedPlan, Failure> {
+    LintedPlan::read(&text(path)?).or_fail_doing(Class::Input, about(path))
 }
 
 pub(super) fn roster(path: &Path, output: Output) -> Result<ExitCode, Failure> {

@@ -4,7 +4,7 @@ use std::fs;
 
 use sealwright_tests::{
     Home,
-    ceremony::{PIN, Room, copy},
+    ceremony::{PIN, Room, copy, verify},
     run,
 };
 
@@ -89,4 +89,56 @@ fn what_comes_from_a_rehearsal_is_refused_in_earnest() {
         "{}",
         refused.stderr
     );
+}
+
+/// In earnest the quorum of the ceremony agrees to those who approve policies, and the signer begins with their roster.
+#[tokio::test]
+async fn the_first_approvers_come_from_the_ceremony() {
+    let mut room = Room::of("p256", false);
+    let (key, roster) = (room.path("ann.key"), room.path("approvers.txt"));
+    run(["policy", "keygen", "--out", &key]).success();
+    let ann = format!("ann={key}.pub");
+    run([
+        "policy",
+        "roster",
+        "--threshold",
+        "1",
+        "--author",
+        &ann,
+        "--approver",
+        &ann,
+        "--out",
+        &roster,
+    ])
+    .success();
+    let armoured = fs::read_to_string(&roster).unwrap();
+    room.replace(
+        "[issuer]",
+        &format!("[[steps]]\nkind = \"approver-roster\"\nname = \"approvers\"\nroster = '''{armoured}'''\n\n[issuer]"),
+    );
+    room.in_earnest();
+    verify(&room.file("out")).success();
+    assert_eq!(
+        fs::read_to_string(room.file("out/rosters/approvers.txt")).unwrap(),
+        armoured
+    );
+    let home = home_of(&room);
+    home.without_policies();
+    let text = fs::read_to_string(home.config()).unwrap();
+    let fragment = fs::read_to_string(room.file("out/sealwright.toml")).unwrap();
+    assert!(
+        text.contains(&fragment) && fragment.contains("[policy_sets]"),
+        "{text}"
+    );
+    copy(&room.file("out/rosters"), &home.file("rosters"));
+    // A home in earnest has a ledger of its own.
+    fs::remove_dir_all(home.file("gate")).unwrap();
+    fs::create_dir(home.file("gate")).unwrap();
+    let serving = home.serve();
+    // Its token is open, and only a policy set is missing, which those approvers can activate.
+    let page = serving
+        .wait_until(503, "gate: policies: no policy set is in force")
+        .await;
+    assert!(!page.contains("token"), "{page}");
+    assert_eq!(serving.stop(), 0);
 }

@@ -1,0 +1,115 @@
+//! A rehearsal beside the ceremony that it was for.
+//!
+//! Both transcripts are verified, then their plans and their events are compared. They may differ in what a plan says is
+//! different: which ceremony, when, by whom, on which tokens, and whether it is practice; and in what a token draws.
+//! Everything else must be the same: the same steps in the same order, the same calls, the same answers about attributes.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use sealwright_identity::{ManualClock, Timestamp};
+use serde::Serialize;
+
+use crate::error::Error;
+use crate::journal::{Event, Journal, Kind};
+use crate::outputs::PLAN;
+use crate::plan::{Difference, LintedPlan, diff};
+use crate::run::EVENTS;
+use crate::transcript::text;
+use crate::verify::verify;
+
+/// What two transcripts have in common, and not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Comparison {
+    /// Differences that the plans declare.
+    pub declared: Vec<Difference>,
+    /// Differences that nothing explains.
+    pub unexplained: Vec<Difference>,
+}
+
+/// Compares the transcript of a rehearsal with that of the ceremony in earnest.
+///
+/// # Errors
+/// When one of them does not verify, the first was no rehearsal, or the second was one.
+pub fn compare(rehearsal: &Path, production: &Path) -> Result<Comparison, Error> {
+    let (first, second) = (verify(rehearsal)?, verify(production)?);
+    if !first.rehearsal || second.rehearsal {
+        return Err(Error::State(
+            "the first transcript is to be a rehearsal's, the second of a ceremony in earnest".to_owned(),
+        ));
+    }
+    let plan = |folder: &Path| -> Result<LintedPlan, Error> { Ok(LintedPlan::read(&text(folder, PLAN)?)?) };
+    let (first, second) = (plan(rehearsal)?, plan(production)?);
+    let (declared, mut unexplained): (Vec<_>, Vec<_>) = first
+        .plan()
+        .differences(second.plan())
+        .into_iter()
+        .partition(|difference| may_differ(&difference.place));
+    let shape = |folder: &Path, plan: &LintedPlan| -> Result<_, Error> {
+        let clock = Arc::new(ManualClock::at(Timestamp::default()));
+        let journal = Journal::replay(&folder.join(EVENTS), plan.digest(), clock)?;
+        Ok(shape(journal.events()))
+    };
+    unexplained.extend(diff::between(
+        &shape(rehearsal, &first)?,
+        &shape(production, &second)?,
+    ));
+    Ok(Comparison {
+        declared,
+        unexplained,
+    })
+}
+
+/// What a plan is free to say otherwise in earnest.
+fn may_differ(place: &str) -> bool {
+    const FREE: [&str; 8] = [
+        "ceremony",
+        "title",
+        "rehearsal",
+        "not_before",
+        "not_after",
+        "roster",
+        "previous_transcript",
+        "module",
+    ];
+    let mut parts = place.split('.');
+    let (first, last) = (
+        parts.next().unwrap_or_default(),
+        parts.next_back().unwrap_or_default(),
+    );
+    match first {
+        "tokens" => ["label", "serial", "initialize", "pin_parts"].contains(&last),
+        "steps" => ["not_before", "not_after"].contains(&last),
+        "issuer" => place.starts_with("issuer.policies"),
+        first => FREE.contains(&first),
+    }
+}
+
+/// What was done in the steps, in order, and what was said of attributes. How a start found its tokens, and what people
+/// typed, is not in it.
+fn shape(events: &[Event]) -> BTreeMap<String, String> {
+    let mut shape = BTreeMap::new();
+    let mut order = Vec::new();
+    for event in events {
+        let outside = ["session-", "token-", "notes"];
+        if outside.iter().any(|step| event.step.starts_with(step)) || event.kind == Kind::Failure {
+            continue;
+        }
+        let name = format!("{}.{}", event.step, event.call);
+        // A call that was asked for again after a crash is the same call.
+        if !order.contains(&name) {
+            order.push(name.clone());
+        }
+        let tells = ["C_GetAttributeValue", "key"].contains(&event.call.as_str());
+        if tells && event.kind != Kind::Intent {
+            let mut said = BTreeMap::new();
+            diff::leaves(&event.data, name, &mut said);
+            const DRAWN: [&str; 5] = ["CKA_ID", "CKA_EC_POINT", "CKA_MODULUS", "spki", "CKA_UNIQUE_ID"];
+            said.retain(|place, _| !DRAWN.iter().any(|drawn| place.ends_with(drawn)));
+            shape.extend(said);
+        }
+    }
+    shape.insert("events".to_owned(), order.join("\n"));
+    shape
+}

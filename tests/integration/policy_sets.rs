@@ -1,6 +1,7 @@
 //! Policy sets, from a module in a file to what decides: by people, through the signer, at the gate.
 
 mod judged;
+mod killed;
 mod people;
 mod shadow;
 mod uploads;

@@ -106,7 +106,7 @@ pub(crate) struct PushArgs {
     /// The policy's name: revisions of one name replace each other.
     #[arg(long, value_name = "NAME")]
     pub(crate) name: Name,
-    /// A file with the settings, JSON.
+    /// A file with the settings: .toml or .json.
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// The trust domain that it speaks for.
@@ -276,7 +276,7 @@ pub(crate) struct ExplainArgs {
         conflicts_with = "server"
     )]
     pub(crate) module: Vec<PathBuf>,
-    /// The settings of each `--module`, JSON files in the same order.
+    /// The settings of each `--module`, .toml or .json files in the same order.
     #[arg(long, value_name = "FILE", requires = "module")]
     pub(crate) settings: Vec<PathBuf>,
     /// A signer whose set is run here.

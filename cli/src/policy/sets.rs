@@ -9,6 +9,7 @@ mod explain;
 mod keys;
 mod propose;
 mod push;
+mod review;
 mod show;
 mod wire;
 
@@ -22,7 +23,7 @@ pub(super) fn run(command: &SetCommand, output: Output) -> Result<ExitCode, Fail
         SetCommand::Roster(args) => keys::roster(args, output),
         SetCommand::Push(args) => wire::block_on(push::run(args, output)),
         SetCommand::Propose(args) => wire::block_on(propose::run(args, output)),
-        SetCommand::Review(args) => wire::block_on(show::review(args, output)),
+        SetCommand::Review(args) => wire::block_on(review::run(args, output)),
         SetCommand::Approve(args) => wire::block_on(agree::approve(args, output)),
         SetCommand::Activate(args) => wire::block_on(agree::activate(args, output)),
         SetCommand::Rollback(args) => wire::block_on(agree::rollback(args, output)),

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use sealwright_identity::Digest;
-use sealwright_statement::policy::{Canary, Entry, Mode, Revision, Revisions, Scope, Set};
+use sealwright_statement::policy::{Canary, Entry, Mode, Person, Revision, Revisions, Roster, Scope, Set};
 use serde_json::Value;
 
 /// The changes from one set to the next, one a line. Without a set before, everything is new.
@@ -61,6 +61,52 @@ pub fn changes(before: Option<&Set>, after: &Set, revisions: &Revisions) -> Vec<
         lines.push("nothing changes".to_owned());
     }
     lines
+}
+
+/// What a new roster changes: how many must agree, and who may do what by which keys.
+#[must_use]
+pub fn people(before: &Roster, after: &Roster) -> Vec<String> {
+    let mut lines = Vec::new();
+    if before.threshold != after.threshold {
+        lines.push(format!(
+            "  {} must agree instead of {}",
+            after.threshold, before.threshold
+        ));
+    }
+    let find = |roster: &'_ Roster, wanted: &Person| -> Option<Person> {
+        let mut people = roster.people.iter();
+        people.find(|person| person.name == wanted.name).cloned()
+    };
+    for person in &after.people {
+        let name = &person.name;
+        match find(before, person) {
+            None => {
+                lines.push(format!("  {name}: new, {}", roles(person)));
+                let keys = person.keys.iter();
+                lines.extend(keys.map(|key| format!("  {name}: a key is {}", key.id())));
+            }
+            Some(old) => {
+                if old.roles != person.roles {
+                    lines.push(format!("  {name}: {} becomes {}", roles(&old), roles(person)));
+                }
+                let new = person.keys.iter().filter(|key| !old.keys.contains(key));
+                lines.extend(new.map(|key| format!("  {name}: a key is new, {}", key.id())));
+                let gone = old.keys.iter().filter(|key| !person.keys.contains(key));
+                lines.extend(gone.map(|key| format!("  {name}: a key is taken out, {}", key.id())));
+            }
+        }
+    }
+    let gone = before
+        .people
+        .iter()
+        .filter(|person| find(after, person).is_none());
+    lines.extend(gone.map(|person| format!("  {}: taken out, was {}", person.name, roles(person))));
+    lines
+}
+
+fn roles(person: &Person) -> String {
+    let words: Vec<&str> = person.roles.iter().map(|role| role.as_str()).collect();
+    words.join(" and ")
 }
 
 fn title(digest: Digest, revision: Option<&Revision>) -> String {

@@ -91,6 +91,18 @@ impl Deployment {
         self.policy("admin", &["activate"]).success();
     }
 
+    /// Takes rehearsal and policies out of the configuration, as a start needs it once people must agree.
+    pub(super) fn settle(&self) {
+        let path = self.home.config();
+        let text = fs::read_to_string(&path).unwrap();
+        let text = text
+            .replace("rehearsal = true\n", "")
+            .replace("policies = [\"baseline\"]\n", "");
+        let (before, policies) = text.split_once("[[policies]]").unwrap();
+        let (_, after) = policies.split_once("\n[gate]").unwrap();
+        fs::write(&path, format!("{before}\n[gate]{after}")).unwrap();
+    }
+
     fn roster_in_force(&self) -> String {
         let file = self.text("roster-in-force.txt");
         self.policy("admin", &["status", "--roster-out", &file]).success();

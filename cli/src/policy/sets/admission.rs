@@ -8,7 +8,7 @@ use sealwright_policy_wasm::admission::{Job, Report};
 use sealwright_signer::sets::limits;
 use sealwright_statement::policy::Revision;
 
-use super::{super::admit::in_own_process, explain, show::Review, wire::Client};
+use super::{super::admit::in_own_process, explain, review::Review, wire::Client};
 use crate::{
     failure::{Class, Failure, OrFail},
     output,

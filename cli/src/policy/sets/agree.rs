@@ -6,11 +6,10 @@ use sealwright_proto::policy::{ActivateRequest, ApproveRequest, RevokeRequest};
 use sealwright_statement::{
     Signed,
     policy::{Revocation, Set},
-    words::words,
 };
 use serde::Serialize;
 
-use super::{admission, propose, show, wire};
+use super::{admission, propose, review, wire};
 use crate::{
     args::{ActivateArgs, ApproveSetArgs, RevokeArgs, RollbackArgs},
     failure::{Class, Failure},
@@ -40,8 +39,8 @@ struct Revoked {
 
 pub(super) async fn approve(args: &ApproveSetArgs, output: Output) -> Result<ExitCode, Failure> {
     let mut client = wire::connect(&args.signer).await?;
-    let review = show::fetch(&mut client, args.set).await?;
-    show::explain(&review)?;
+    let review = review::fetch(&mut client, args.set).await?;
+    review::explain(&review)?;
     admission::agrees(&mut client, &review).await?;
     let mut set = review.set;
     wire::sign(&mut set, &args.sign_with)?;
@@ -63,7 +62,7 @@ pub(super) async fn approve(args: &ApproveSetArgs, output: Output) -> Result<Exi
             &[],
             [
                 vec!["signed".to_owned(), agreed.set],
-                vec!["words".to_owned(), words(&digest).collect::<Vec<_>>().join(" ")],
+                vec!["words".to_owned(), wire::spoken(&digest)],
                 vec!["must agree".to_owned(), agreed.needed.to_string()],
                 vec!["agreed".to_owned(), agreed.counted.join(", ")],
                 vec!["do not count".to_owned(), agreed.uncounted.join(", ")],

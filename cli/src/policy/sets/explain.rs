@@ -1,6 +1,6 @@
 //! `policy explain`: policies run on a request that nobody made, on this machine.
 
-use std::{fs, path::Path, process::ExitCode};
+use std::{fs, path::PathBuf, process::ExitCode};
 
 use sealwright_gate::config::CeilingConfig;
 use sealwright_identity::{Ceiling, Clock as _, Digest, HumanDuration, SystemClock};
@@ -16,7 +16,10 @@ use sealwright_statement::{
 use sealwright_x509::csr::{CsrLimits, VerifiedCsr};
 use serde::Serialize;
 
-use super::{super::module, propose, wire};
+use super::{
+    super::{module, vectors},
+    propose, wire,
+};
 use crate::{
     args::{ExplainArgs, SignerArgs},
     failure::{Class, Failure, OrFail},
@@ -26,6 +29,8 @@ use crate::{
 
 /// As a signer takes them.
 const MAX_CSR_BYTES: usize = 16 << 10;
+/// No component is larger.
+const MAX_BLOB_BYTES: usize = 32 << 20;
 
 /// One policy to run, and what its verdict would do.
 struct Asked {
@@ -139,11 +144,8 @@ fn ceiling(args: &ExplainArgs) -> Result<Ceiling, Failure> {
 }
 
 fn of_files(args: &ExplainArgs, engine: &Engine) -> Result<Vec<Asked>, Failure> {
-    let load = |(at, path): (usize, &std::path::PathBuf)| {
-        let settings = match args.settings.get(at) {
-            Some(path) => read_settings(path)?,
-            None => serde_json::json!({}),
-        };
+    let load = |(at, path): (usize, &PathBuf)| {
+        let settings = vectors::settings(args.settings.get(at).map(PathBuf::as_path))?;
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
         let source = PolicySource {
             name: name.into_owned(),
@@ -158,13 +160,6 @@ fn of_files(args: &ExplainArgs, engine: &Engine) -> Result<Vec<Asked>, Failure> 
         })
     };
     args.module.iter().enumerate().map(load).collect()
-}
-
-fn read_settings(path: &Path) -> Result<serde_json::Value, Failure> {
-    let text =
-        fs::read_to_string(path).or_fail_doing(Class::Usage, format!("cannot read {}", path.display()))?;
-    sealwright_policy_wasm::parse_settings(&text)
-        .or_fail_doing(Class::Input, format!("{} holds no settings", path.display()))
 }
 
 async fn of_signer(
@@ -227,6 +222,9 @@ pub(super) async fn blob(client: &mut wire::Client, digest: Digest) -> Result<Ve
     while let Some(answer) = parts.message().await.map_err(wire::refused)? {
         if let Some(Part::Data(data)) = answer.part {
             bytes.extend_from_slice(&data);
+        }
+        if bytes.len() > MAX_BLOB_BYTES {
+            break;
         }
     }
     if Digest::of(&bytes) == digest {

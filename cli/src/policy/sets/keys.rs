@@ -12,7 +12,6 @@ use std::{
 use sealwright_statement::{
     FileSigner, KeyKind, PublicKey, Signer as _,
     policy::{Name, Person, Role, Roster},
-    words::words,
 };
 use serde::Serialize;
 
@@ -104,7 +103,7 @@ pub(super) fn roster(args: &RosterArgs, output: Output) -> Result<ExitCode, Fail
                 vec!["must agree".to_owned(), roster.statement.threshold.to_string()],
                 vec!["people".to_owned(), roster.statement.people.len().to_string()],
                 vec!["digest".to_owned(), digest.to_string()],
-                vec!["words".to_owned(), words(&digest).collect::<Vec<_>>().join(" ")],
+                vec!["words".to_owned(), wire::spoken(&digest)],
             ],
         )?,
     }

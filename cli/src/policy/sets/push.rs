@@ -9,7 +9,10 @@ use sealwright_proto::policy::{OffsetRequest, PushRequest, UploadRequest, upload
 use sealwright_statement::policy::{Limits, Revision, Scope, canonical_settings};
 use serde::Serialize;
 
-use super::{super::module, admission, wire};
+use super::{
+    super::{module, vectors},
+    admission, wire,
+};
 use crate::{
     args::PushArgs,
     failure::{Class, Failure, OrFail},
@@ -29,15 +32,7 @@ struct Pushed {
 pub(super) async fn run(args: &PushArgs, output: Output) -> Result<ExitCode, Failure> {
     let component = module::read(&args.module)?;
     let source = args.source.as_deref().map(read).transpose()?;
-    let settings = match &args.settings {
-        Some(path) => {
-            let text = String::from_utf8(read(path)?)
-                .or_fail_doing(Class::Input, format!("{} is no text", path.display()))?;
-            sealwright_policy_wasm::parse_settings(&text)
-                .or_fail_doing(Class::Input, format!("{} holds no settings", path.display()))?
-        }
-        None => serde_json::json!({}),
-    };
+    let settings = vectors::settings(args.settings.as_deref())?;
     let mut revision = wire::seal(Revision {
         policy: args.name.clone(),
         module: Digest::of(&component),

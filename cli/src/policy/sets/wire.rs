@@ -4,7 +4,7 @@ use std::{future::Future, path::Path, process::ExitCode, time::Duration};
 
 use sealwright_identity::Digest;
 use sealwright_proto::policy::{ListRequest, ListResponse, policy_service_client::PolicyServiceClient};
-use sealwright_statement::{Envelope, FileSigner, Sealed, Signed, Statement};
+use sealwright_statement::{Envelope, FileSigner, Sealed, Signed, Statement, words::words};
 use tonic::{Status, transport::Channel};
 
 use crate::{
@@ -70,4 +70,16 @@ pub(super) fn sign<T: Statement>(statement: &mut Signed<T>, key: &Path) -> Resul
 pub(super) fn digest(text: &str) -> Result<Digest, Failure> {
     text.parse()
         .or_fail_doing(Class::Input, "the signer names something by no digest")
+}
+
+/// A digest in words, in lines that fit on a terminal and can be read aloud.
+pub(super) fn spoken(digest: &Digest) -> String {
+    lines_of_words(&words(digest).collect::<Vec<_>>().join(" "))
+}
+
+/// Eight in a line.
+pub(super) fn lines_of_words(words: &str) -> String {
+    let words: Vec<&str> = words.split(' ').collect();
+    let lines: Vec<String> = words.chunks(8).map(|line| line.join(" ")).collect();
+    lines.join("\n")
 }

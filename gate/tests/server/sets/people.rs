@@ -23,6 +23,8 @@ pub const REPORT: &[u8] = b"admitted";
 pub struct People {
     pub author: FileSigner,
     pub anna: FileSigner,
+    /// Anna's other key.
+    pub anna_too: FileSigner,
     pub bert: FileSigner,
     pub stranger: FileSigner,
     pub roster: Sealed<Roster>,
@@ -31,28 +33,34 @@ pub struct People {
 impl People {
     /// Two of three approvers must agree; the author is one of them.
     pub fn new(threshold: u64) -> Self {
-        let [author, anna, bert, stranger] =
-            [KeyKind::Ed25519, KeyKind::P256, KeyKind::P384, KeyKind::Ed25519]
-                .map(|kind| FileSigner::generate(kind).unwrap().0);
-        let person = |name: &str, roles: &[Role], key: &FileSigner| Person {
+        let [author, anna, anna_too, bert, stranger] = [
+            KeyKind::Ed25519,
+            KeyKind::P256,
+            KeyKind::Ed25519,
+            KeyKind::P384,
+            KeyKind::Ed25519,
+        ]
+        .map(|kind| FileSigner::generate(kind).unwrap().0);
+        let person = |name: &str, roles: &[Role], keys: &[&FileSigner]| Person {
             name: name.parse().unwrap(),
             roles: roles.to_vec(),
-            keys: vec![key.public_key().clone()],
+            keys: keys.iter().map(|key| key.public_key().clone()).collect(),
         };
         let roster = Roster {
             number: 1,
             previous: None,
             threshold,
             people: vec![
-                person("anna", &[Role::Approver], &anna),
-                person("author", &[Role::Author, Role::Approver], &author),
-                person("bert", &[Role::Approver], &bert),
+                person("anna", &[Role::Approver], &[&anna, &anna_too]),
+                person("author", &[Role::Author, Role::Approver], &[&author]),
+                person("bert", &[Role::Approver], &[&bert]),
             ],
         };
         Self {
             roster: Sealed::new(roster).unwrap(),
             author,
             anna,
+            anna_too,
             bert,
             stranger,
         }

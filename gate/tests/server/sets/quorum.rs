@@ -73,7 +73,14 @@ fn approvals_that_are_none() {
         unseen.entries[0].report = None;
         refuse("not admitted", &front.agreed(unseen)).await;
 
-        front.enact(&front.agreed(variant(10))).await.unwrap();
+        let twice = signed(variant(10), &[&people.anna, &people.anna_too]);
+        refuse("one person with two keys", &twice).await;
+        let mut again = signed(variant(11), &[&people.anna]);
+        again.signatures.push(again.signatures[0].clone());
+        let refused = front.enact(&again).await;
+        assert!(matches!(refused, Err(ClientError::Invalid { .. })), "{refused:?}");
+
+        front.enact(&front.agreed(variant(12))).await.unwrap();
         running.issue(decided(&world, 1, &[&a]).request()).await.unwrap();
         running.end().await;
     });

@@ -12,7 +12,10 @@ use crate::approval::ApprovedPlan;
 use crate::error::Error;
 use crate::id::CeremonyId;
 use crate::journal::Crash;
+use crate::outputs::ROSTER;
 use crate::plan::{Plan, Step, TokenPlan};
+use crate::roster::{Role, Roster};
+use crate::transcript::text;
 
 /// Where a ceremony leaves things.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,6 +31,8 @@ pub struct Place {
 pub struct Surroundings {
     /// Where it leaves things.
     pub place: Place,
+    /// The transcript before, where the plan names one.
+    pub previous: Option<PathBuf>,
     /// Whether it goes on where it was cut off.
     pub resume: bool,
     /// The time of day.
@@ -49,6 +54,7 @@ impl Prepared {
         if surroundings.crash != Crash::default() && !plan.rehearsal {
             return Err(stage(0, "only a rehearsal is cut off on purpose"));
         }
+        in_line(&approved, surroundings.previous.as_deref())?;
         let transcript = &surroundings.place.transcript;
         let used = std::fs::read_dir(transcript).is_ok_and(|mut entries| entries.next().is_some());
         if used != surroundings.resume {
@@ -76,6 +82,76 @@ impl Prepared {
         }
         Ok(Self { approved, module })
     }
+}
+
+/// The ceremony follows the one that its plan names: that transcript holds, and where the roster changed since, enough
+/// operators of the roster before agreed to this plan.
+fn in_line(approved: &ApprovedPlan, previous: Option<&Path>) -> Result<(), Error> {
+    let (planned, folder) = match (approved.plan().plan().previous_transcript, previous) {
+        (None, None) if approved.roster().previous.is_none() => return Ok(()),
+        (Some(planned), Some(folder)) => (planned, folder),
+        (None, _) => {
+            return Err(stage(
+                0,
+                "the plan names no `previous_transcript`: only the first ceremony, by the first roster, has none",
+            ));
+        }
+        (Some(planned), None) => {
+            return Err(stage(
+                0,
+                format!("the plan follows the transcript {planned}: name its folder with --previous"),
+            ));
+        }
+    };
+    let before = crate::verify::verify(folder)?;
+    if before.digest != planned {
+        return Err(stage(
+            0,
+            format!(
+                "{} is {}, the plan follows {planned}",
+                folder.display(),
+                before.digest
+            ),
+        ));
+    }
+    let roster = Roster::read(&text(folder, ROSTER)?)?;
+    if approved.roster().digest() == roster.digest() {
+        return Ok(());
+    }
+    if approved.roster().previous != Some(roster.digest()) {
+        return Err(stage(
+            0,
+            "the roster does not follow that of the transcript before",
+        ));
+    }
+    let mut agreed = BTreeSet::new();
+    for approval in approved
+        .approvals()
+        .iter()
+        .filter(|approval| approval.statement.role == Role::Operator)
+    {
+        // The signatures were judged; here it only counts whose they were before.
+        let people = approval
+            .signatures
+            .iter()
+            .filter_map(|signature| roster.owner(&signature.key));
+        agreed.extend(
+            people
+                .filter(|person| person.roles.contains(&Role::Operator))
+                .map(|person| &person.name),
+        );
+    }
+    if u64::try_from(agreed.len()).unwrap_or(u64::MAX) < roster.threshold {
+        return Err(stage(
+            0,
+            format!(
+                "the roster changed, and {} of {} operators of the one before agreed to it",
+                agreed.len(),
+                roster.threshold
+            ),
+        ));
+    }
+    Ok(())
 }
 
 /// Stage 1, for one token: it is the planned one, writable, ready for a login, and can do what the plan asks for.

@@ -165,6 +165,9 @@ pub(crate) struct RunArgs {
     /// A file of `ceremony approve`; one for each.
     #[arg(long, value_name = "FILE")]
     pub(crate) approval: Vec<PathBuf>,
+    /// The transcript before, where the plan names one.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) previous: Option<PathBuf>,
     /// The folder of the transcript, new or empty.
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,

@@ -64,6 +64,7 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
             transcript: args.out.clone(),
             state,
         },
+        previous: args.previous.clone(),
         resume: args.resume,
         clock: Arc::new(clock),
         crash: Crash {

@@ -108,3 +108,62 @@ fn the_digest_is_of_what_the_plan_means_not_of_its_spelling() {
         refused.stderr
     );
 }
+
+/// A second ceremony follows the first, by a roster that changed.
+#[test]
+fn a_later_roster_needs_the_quorum_before() {
+    let first = Room::small();
+    let before = first.finish();
+    let mut second = Room::small();
+    let roster_of = |room: &Room| {
+        let named = room
+            .sealwright(&["ceremony", "roster", &room.path("roster.toml")])
+            .json();
+        named["digest"].as_str().unwrap().to_owned()
+    };
+    let own = roster_of(&second);
+    let text = fs::read_to_string(second.file("roster.toml")).unwrap();
+    let follow = format!("number = 2\nprevious = \"{}\"", roster_of(&first));
+    fs::write(second.file("roster.toml"), text.replace("number = 1", &follow)).unwrap();
+    second.replace(&own, &roster_of(&second));
+    second.agree();
+    let refused = second.run(&[]);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("names no `previous_transcript`"),
+        "{}",
+        refused.stderr
+    );
+
+    let digest = before["digest"].as_str().unwrap();
+    second.replace(
+        "roster = ",
+        &format!("previous_transcript = \"{digest}\"\nroster = "),
+    );
+    second.agree();
+    assert!(second.run(&[]).stderr.contains("--previous"));
+    // These are other people than those who were asked before.
+    let out = first.path("out");
+    let refused = second.run(&["--previous", &out]);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("0 of 2 operators of the one before"),
+        "{}",
+        refused.stderr
+    );
+
+    // The people of before, with one more key in the roster.
+    for person in ["anna", "bert"] {
+        fs::copy(
+            first.file(&format!("{person}.pem")),
+            second.file(&format!("{person}.pem")),
+        )
+        .unwrap();
+    }
+    let old = fs::read_to_string(first.file("roster.toml")).unwrap();
+    let planned = roster_of(&second);
+    fs::write(second.file("roster.toml"), old.replace("number = 1", &follow)).unwrap();
+    second.replace(&planned, &roster_of(&second));
+    second.agree();
+    second.run(&["--previous", &out]).success();
+}

@@ -116,6 +116,7 @@ fn a_failure_is_written_down_and_the_call_is_made_again() {
     let mut journal = place.create();
     let fails = |_: Attempt| -> Result<(), Error> { Err(Error::State("no".to_owned())) };
     journal.perform("key", "make", &json!({}), fails).unwrap_err();
+    drop(journal);
     let mut again = None;
     let mut journal = place.reopen().unwrap();
     journal

@@ -16,9 +16,9 @@ built=$(cargo test --workspace --test integration --no-run --message-format json
   sed -n 's/.*"executable":"\([^"]*\/integration-[^"]*\)".*/\1/p' | tail -n 1)
 build=$(cat "$built" "$root/target/debug/sealwright" | sha256sum | cut -c 1-16)
 
-mapfile -t tests < <("$built" --ignored --list --format terse | sed -n 's/^\(soak::.*\): test$/\1/p' | grep -F "${ONLY:-soak}")
+mapfile -t tests < <("$built" --ignored --list --format terse | sed -n 's/^\(\(soak\|ceremony\)::.*\): test$/\1/p' | grep -F "${ONLY:-::}")
 if [ "${#tests[@]}" = 0 ]; then
-  echo "soak: no test has ${ONLY:-soak} in its name" >&2
+  echo "soak: no test has ${ONLY:-::} in its name" >&2
   exit 1
 fi
 

@@ -126,8 +126,9 @@ struct Writer<'w> {
 }
 
 impl Writer<'_> {
-    /// What was there before the part and is not named by digest in it: the start in force, the issuers' chains, settings
-    /// and descriptions of engines, and everything that is none of these (statements). Modules wait until they are named.
+    /// What was there before the part and is not named by digest in it: every change of what decides with the statements
+    /// that it brought in, the start in force, the issuers' chains, settings, descriptions of engines, reports and
+    /// sources. Modules wait until they are named.
     async fn context(&mut self) -> Result<(), ReadError> {
         if self.after.sequence == 0 || self.last == 0 {
             return Ok(());
@@ -143,6 +144,7 @@ impl Writer<'_> {
         for sequence in kept {
             self.earlier_blob(sequence).await?;
         }
+        self.changes(before).await?;
         let start: Option<i64> = sqlx::query_scalar(
             "SELECT sequence FROM entries WHERE kind = 1 AND sequence <= ? ORDER BY sequence DESC LIMIT 1",
         )
@@ -152,6 +154,22 @@ impl Writer<'_> {
         if let Some(sequence) = start {
             let entry = self.entry(sequence).await?;
             self.needs(&entry).await?;
+            self.earlier_entry(&entry)?;
+        }
+        Ok(())
+    }
+
+    /// All that ever decided is judged from its beginning: a set follows the one before, and a roster another.
+    async fn changes(&mut self, before: i64) -> Result<(), ReadError> {
+        let changes: Vec<i64> = sqlx::query_scalar(
+            // The kind stands there as a number: only so SQLite takes the index.
+            "SELECT sequence FROM entries WHERE kind = 9 AND sequence <= ? ORDER BY sequence",
+        )
+        .bind(before)
+        .fetch_all(&mut self.connection)
+        .await?;
+        for sequence in changes {
+            let entry = self.entry(sequence).await?;
             self.earlier_entry(&entry)?;
         }
         Ok(())

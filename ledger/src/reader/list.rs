@@ -55,6 +55,10 @@ pub struct Row {
     pub recorded_at: Timestamp,
     /// The policies that were asked.
     pub policies: Vec<PolicyRef>,
+    /// Number of the policy set that it was decided under; null where none decides, and in records of before there were
+    /// sets.
+    #[serde(default)]
+    pub set: Option<u64>,
 }
 
 /// Where a page begins.
@@ -225,6 +229,7 @@ fn read(row: &SqliteRow, filter: &Filter) -> Result<(Option<Row>, Cursor), ReadE
         outcome: outcome_of(kind, settlement),
         recorded_at: Timestamp::from_micros(recorded_at),
         policies: decision.policies,
+        set: decision.set.map(|set| set.number),
     };
     Ok((Some(listed), cursor))
 }

@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use sealwright_identity::{Clock as _, Digest};
-use sealwright_ledger::{Body, ExportError, ExportItem, ExportReader, LedgerReader, verify_export};
+use sealwright_ledger::{
+    BlobKind, Body, ExportError, ExportItem, ExportReader, LedgerReader, PolicyEntry, PolicyEvent,
+    StatementRef, verify_export,
+};
 
-use crate::support::{Home, one_of_everything};
+use crate::support::{Home, certificate, decision, one_of_everything, start};
 
 async fn exported(home: &Home) -> Vec<u8> {
     let reader = LedgerReader::open(&home.path()).await.unwrap();
@@ -102,6 +105,80 @@ async fn any_changed_byte_is_found() {
         if place > 600 && place + 600 < export.len() && place % 13 != 0 {
             continue;
         }
+        let mut changed = export.clone();
+        changed[place] ^= 0x01;
+        assert!(verify_export(changed.as_slice()).is_err(), "byte {place}");
+    }
+}
+
+/// Whoever replays a part judges all that ever decided, from its beginning.
+#[tokio::test]
+async fn a_part_has_every_change_of_what_decides_and_what_it_brought_in() {
+    let home = Home::new();
+    let ledger = home.open().await;
+    ledger.start(&start()).await.unwrap();
+    let changes = [
+        (PolicyEvent::Roster, 0, "roster"),
+        (PolicyEvent::Set, 1, "set"),
+        (PolicyEvent::Revocation, 1, "revocation"),
+    ];
+    for (event, number, text) in changes {
+        home.tick();
+        let blob = ledger
+            .put_blob(BlobKind::Statement, text.as_bytes())
+            .await
+            .unwrap();
+        let statement = Digest::of(number.to_string().as_bytes());
+        let entry = PolicyEntry {
+            event,
+            number,
+            statement,
+            judged_at: home.clock.now(),
+            approvals: 0,
+            seeded: true,
+            brings: vec![StatementRef { statement, blob }],
+        };
+        ledger.policy(&entry).await.unwrap();
+    }
+    ledger.put_blob(BlobKind::Report, b"report").await.unwrap();
+    home.tick();
+    home.tick();
+    let since = home.clock.now();
+    let issued = decision(1);
+    let appended = ledger.append(&issued).await.unwrap();
+    let signed = certificate(appended.sequence, &issued);
+    ledger.complete(&signed).await.unwrap();
+    ledger.close().await;
+
+    let reader = LedgerReader::open(&home.path()).await.unwrap();
+    let mut export = Vec::new();
+    reader
+        .export(&mut export, Some(since), None, &mut |_| {})
+        .await
+        .unwrap();
+    let mut read = ExportReader::open(export.as_slice()).unwrap();
+    let (mut statements, mut events, mut decisions) = (Vec::new(), Vec::new(), 0);
+    while let Some(item) = read.next().unwrap() {
+        match item {
+            ExportItem::Blob {
+                kind: BlobKind::Statement,
+                place,
+                ..
+            } => statements.push(place.digest),
+            ExportItem::Earlier(_, Body::Policy(entry)) => {
+                assert!(
+                    statements.contains(&entry.brings[0].blob),
+                    "it comes after what it names"
+                );
+                events.push(entry.event);
+            }
+            ExportItem::Entry(_, Body::Decision(_)) => decisions += 1,
+            _ => {}
+        }
+    }
+    assert_eq!(events, changes.map(|(event, _, _)| event));
+    assert_eq!(decisions, 1);
+    for place in 0..export.len() {
         let mut changed = export.clone();
         changed[place] ^= 0x01;
         assert!(verify_export(changed.as_slice()).is_err(), "byte {place}");

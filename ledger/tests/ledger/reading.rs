@@ -48,6 +48,7 @@ async fn lists_each_request_once_oldest_first() {
             "verdict": "allow",
             "fuel": 10_001,
         }],
+        "set": null,
     });
     assert_eq!(json, expected);
 }

@@ -35,7 +35,6 @@ pub(crate) fn check(
     csr: &VerifiedCsr,
     judged: &mut Judged,
 ) {
-    policies(case, decision, judged);
     if input.csr != facts(csr) {
         judged.found(Problem::Disagrees {
             what: "what the policies were told of the request",
@@ -206,66 +205,6 @@ fn token(caller: &pb::Caller, input: &PolicyInput, same: &mut impl FnMut(&'stati
         None => caller.identities.first().map_or("", String::as_str),
     };
     same("the caller's own identity", acting, &own);
-}
-
-/// The record's policies are the evidence's, and for a certificate those that were due.
-fn policies(case: &Case, decision: &pb::Decision, judged: &mut Judged) {
-    let entry = &case.decision;
-    let equal = entry.policies.len() == decision.policies.len()
-        && entry
-            .policies
-            .iter()
-            .zip(&decision.policies)
-            .all(|(listed, asked)| {
-                listed.name == asked.name
-                    && listed.module.to_string() == asked.module
-                    && listed.settings.to_string() == asked.settings
-                    && listed.verdict == asked.verdict
-                    && listed.fuel == asked.fuel
-            });
-    if !equal {
-        let names = decision.policies.iter().map(|policy| policy.name.as_str());
-        judged.found(Problem::Policies {
-            expected: listed(names),
-            found: listed(entry.policies.iter().map(|policy| policy.name.as_str())),
-        });
-    }
-    if case.kind != EntryKind::Decision {
-        return;
-    }
-    let start = case.start.as_deref();
-    let issuer = start.and_then(|start| start.issuers.iter().find(|issuer| issuer.name == entry.issuer));
-    // Without one, the certificate's issuer is a finding of its own.
-    let Some(issuer) = issuer else { return };
-    let due = issuer.policies.len() == entry.policies.len()
-        && issuer.policies.iter().zip(&entry.policies).all(|(due, asked)| {
-            (&due.name, due.module, due.settings) == (&asked.name, asked.module, asked.settings)
-        });
-    if !due {
-        let described = |name: &str, module: String| format!("{name} ({module})");
-        let expected: Vec<_> = issuer
-            .policies
-            .iter()
-            .map(|policy| described(&policy.name, policy.module.to_string()))
-            .collect();
-        let found: Vec<_> = entry
-            .policies
-            .iter()
-            .map(|policy| described(&policy.name, policy.module.to_string()))
-            .collect();
-        judged.found(Problem::Policies {
-            expected: listed(expected.iter().map(String::as_str)),
-            found: listed(found.iter().map(String::as_str)),
-        });
-    }
-}
-
-fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
-    let names: Vec<_> = names.collect();
-    if names.is_empty() {
-        return "none".to_owned();
-    }
-    shown(&names.join(", "))
 }
 
 /// Every member but the known ones, as text.

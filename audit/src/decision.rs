@@ -7,16 +7,17 @@ use sealwright_identity::{Digest, Timestamp};
 use sealwright_ledger::{BlobKind, CertificateKind, DecisionEntry, EntryKind, StartEntry};
 use sealwright_policy_wasm::{
     Denial, Evaluation, Limits, LogLine, Narrowing, PolicyInput, Verdict, answer, code,
+    evidence::{HostAnswers, denial, narrowing},
 };
 use sealwright_proto::gate as pb;
 use sealwright_runtime::Chain;
 use sealwright_x509::{CsrLimits, VerifiedCsr};
-use serde::Deserialize;
 
 use crate::{
-    agreement, certificate,
+    agreement, asked, certificate,
     library::Library,
     problem::{Problem, Uncompared, shown},
+    sets::InForce,
     summary::Outcome,
     terms,
 };
@@ -34,6 +35,10 @@ pub(crate) struct Case {
     pub(crate) recorded_at: Timestamp,
     pub(crate) decision: DecisionEntry,
     pub(crate) start: Option<Arc<StartEntry>>,
+    /// The id of the start's issuers.
+    pub(crate) deployment: Option<Digest>,
+    /// What decided; `None` in ledgers of before there were policy sets.
+    pub(crate) in_force: Option<Arc<InForce>>,
 }
 
 /// What is to be said of a case.
@@ -61,14 +66,6 @@ impl Judged {
         self.found(problem);
         self
     }
-}
-
-/// What the host did for a policy, as it was recorded.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct HostAnswers {
-    log: Vec<LogLine>,
-    limits: Limits,
 }
 
 /// How the verdicts ended.
@@ -123,10 +120,10 @@ pub(crate) fn judge(library: &Library, case: &Case) -> Judged {
         Ok(csr) => csr,
         Err(problem) => return Judged::of(Outcome::Differs).with(problem),
     };
-    asked(library, case, &evidence, decision, &csr)
+    executed(library, case, &evidence, decision, &csr)
 }
 
-fn asked(
+fn executed(
     library: &Library,
     case: &Case,
     evidence: &pb::Evidence,
@@ -148,6 +145,7 @@ fn asked(
         Ok(same) => same,
         Err(problem) => return judged.with(problem),
     };
+    asked::check(case, evidence, decision, &mut judged);
     agreement::check(case, evidence, decision, &input, csr, &mut judged);
     let ended = execute(library, decision, &input, same, &mut judged);
     if !same {
@@ -234,8 +232,7 @@ fn evaluate(
         let policy = shown(&recorded.name);
         Problem::Evidence(format!("the {what} of policy {policy} cannot be read"))
     };
-    let answers: HostAnswers =
-        serde_json::from_str(&recorded.host_answers).map_err(|_| unreadable("limits"))?;
+    let answers = host_answers(recorded).ok_or_else(|| unreadable("limits"))?;
     let module = recorded.module.parse().map_err(|_| unreadable("module digest"))?;
     let settings = recorded
         .settings
@@ -246,6 +243,15 @@ fn evaluate(
         Ok(policy) => Ok((policy.evaluate(input), answers.log)),
         Err(problem) => Err(problem.clone()),
     }
+}
+
+/// What the policy could use, by its record.
+pub(crate) fn limits(recorded: &pb::PolicyVerdict) -> Option<Limits> {
+    Some(host_answers(recorded)?.limits)
+}
+
+fn host_answers(recorded: &pb::PolicyVerdict) -> Option<HostAnswers> {
+    serde_json::from_str(&recorded.host_answers).ok()
 }
 
 /// Whether one of both was stopped by a limit that another engine counts in another way.
@@ -366,28 +372,5 @@ fn conclude(
                 (Err(_), false) => {}
             }
         }
-    }
-}
-
-/// As evidence has it.
-fn narrowing(narrowing: &Narrowing) -> pb::Narrowing {
-    let texts = |items: Vec<String>| pb::StringList { items };
-    pb::Narrowing {
-        lifetime_seconds: narrowing.lifetime.map(|lifetime| lifetime.as_secs()),
-        names: narrowing.names.clone().map(texts),
-        usages: narrowing
-            .usages
-            .as_ref()
-            .map(|usages| texts(usages.iter().map(ToString::to_string).collect())),
-    }
-}
-
-fn denial(denial: &Denial) -> pb::Denial {
-    pb::Denial {
-        policy: denial.policy.clone(),
-        code: denial.code.clone(),
-        message: denial.message.clone(),
-        field: denial.field.clone().unwrap_or_default(),
-        hint: denial.hint.clone().unwrap_or_default(),
     }
 }

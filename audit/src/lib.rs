@@ -3,7 +3,8 @@
 //! For every decision in an export the policies are executed again, on the recorded input, with the recorded settings and
 //! limits, and what was recorded must come out. What can be computed from the record is computed again and compared: the
 //! facts of the request, the names that were on offer, the certificate's bytes, its signature up to a trust anchor that
-//! the caller brings.
+//! the caller brings. Which policies had to allow is computed from the policy set in force, and whether that was in
+//! force from the signatures of the people who agreed to it.
 //!
 //! It needs a file and nothing else: no server, no key, no database, no clock, no network. Nothing in the file is
 //! believed; every size is bounded, and a file that lies gives findings, not panics.
@@ -14,15 +15,19 @@
 #![forbid(unsafe_code)]
 
 mod agreement;
+mod asked;
 mod certificate;
 mod decision;
 mod library;
 mod problem;
+mod reading;
 mod run;
+mod sets;
 mod summary;
 mod terms;
 
 pub use library::{Anchors, AnchorsError};
 pub use problem::{Finding, Problem, Uncompared};
 pub use run::{ReplayError, ReplayOptions, ReplayProgress, replay};
-pub use summary::{Counts, Incomparable, Outcome, Summary};
+pub use sets::{Activated, ReadStatement, Sets};
+pub use summary::{Approvals, Counts, Incomparable, Outcome, SetSeen, SetsSeen, Summary};

@@ -204,7 +204,8 @@ impl Library {
         Ok(loaded)
     }
 
-    fn bytes<E: From<Problem>>(
+    /// The bytes of a blob of this kind.
+    pub(crate) fn bytes<E: From<Problem>>(
         &self,
         kind: BlobKind,
         what: &'static str,

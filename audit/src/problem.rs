@@ -61,6 +61,12 @@ pub enum Problem {
         /// What the record has.
         found: String,
     },
+    /// A policy entry says that something took effect which could not have.
+    #[error("what it says took effect could not have: {0}")]
+    Change(String),
+    /// The record is not of the policy set that was in force.
+    #[error("it is not a record of the policy set in force: {0}")]
+    Set(String),
     /// The policy says something else.
     #[error("policy {policy}: the verdict is {replayed}, and {recorded} was recorded")]
     Verdict {
@@ -139,6 +145,8 @@ impl Problem {
             Self::Absent { .. } => "absent",
             Self::Policy { .. } => "policy",
             Self::Policies { .. } => "policies",
+            Self::Change(_) => "change",
+            Self::Set(_) => "set",
             Self::Verdict { .. } => "verdict",
             Self::Narrowing { .. } => "narrowing",
             Self::Answer { .. } => "answer",

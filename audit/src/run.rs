@@ -3,30 +3,22 @@
 //! Memory does not grow with the export: a bounded queue of batches, blobs by their place in the file, and for open
 //! decisions only what their certificate is verified with.
 
-use std::{collections::HashMap, fs::File, io::BufReader, path::Path, sync::Arc};
+use std::path::Path;
 
 use flume::{Receiver, Sender, bounded};
-use sealwright_identity::{Digest, Timestamp};
-use sealwright_ledger::{
-    Body, DecisionEntry, EntryKind, ExportError, ExportItem, ExportReader, ExportReport, RawEntry, StartEntry,
-};
+use sealwright_identity::Digest;
+use sealwright_ledger::{ExportError, ExportReport};
 use sealwright_policy_wasm::{Engine, EngineError, EngineSettings};
 
 use crate::{
-    certificate::Certificate,
-    decision::{Case, judge},
+    decision::judge,
     library::{Anchors, Library},
-    problem::Uncompared,
+    reading::{Job, Reading},
     summary::{Summary, Tally},
 };
 
-/// Jobs that change hands at once.
-const BATCH: usize = 64;
-/// Bytes of records that change hands at once; whole records, so a little more.
-const BATCH_BYTES: usize = 1 << 20;
 /// Batches that wait.
 const QUEUE: usize = 8;
-const READ_AHEAD: usize = 1 << 20;
 /// Execution needs some room; wasmtime's own stack is apart.
 const STACK_BYTES: usize = 2 << 20;
 
@@ -35,6 +27,9 @@ const STACK_BYTES: usize = 2 << 20;
 pub struct ReplayOptions {
     /// Threads that execute; with one, the thread that reads does it all.
     pub threads: usize,
+    /// The digest of the first roster, from elsewhere than the export: without one, whoever wrote the ledger may have
+    /// made up the people who agreed.
+    pub roster: Option<Digest>,
 }
 
 /// How far a replay is.
@@ -65,20 +60,6 @@ pub enum ReplayError {
     Thread(String),
 }
 
-enum Job {
-    Decision(Box<Case>),
-    Certificate(Box<Certificate>),
-}
-
-/// What a certificate is verified with.
-struct Open {
-    decided_at: Timestamp,
-    issuer: String,
-    issuer_key: Digest,
-    tbs: Vec<u8>,
-    start: Option<Arc<StartEntry>>,
-}
-
 /// Executes every decision of an export again.
 ///
 /// # Errors
@@ -98,32 +79,35 @@ pub fn replay(
     })?;
     let profile = engine.profile().digest.to_string();
     let library = Library::new(path, engine, anchors).map_err(ReplayError::File)?;
-    let (report, tally) = if threads == 1 {
-        alone(path, &library, progress)?
+    let mut reading = Reading::new(&library, options.roster);
+    let (report, mut tally) = if threads == 1 {
+        alone(path, &library, &mut reading, progress)?
     } else {
-        together(path, &library, threads, progress)?
+        together(path, &library, &mut reading, threads, progress)?
     };
-    Ok(tally.summary(report, profile))
+    let seen = reading.seen();
+    tally.add(reading.tally);
+    Ok(tally.summary(report, profile, seen))
 }
 
 fn alone(
     path: &Path,
     library: &Library,
+    reading: &mut Reading<'_>,
     progress: &mut dyn FnMut(ReplayProgress),
 ) -> Result<(ExportReport, Tally), ReplayError> {
     let mut tally = Tally::default();
-    let mut reading = Reading::default();
-    let report = reading.all(path, library, progress, &mut |batch| {
+    let report = reading.all(path, progress, &mut |batch| {
         work(library, batch, &mut tally);
         true
     })?;
-    tally.add(reading.tally);
     Ok((report, tally))
 }
 
 fn together(
     path: &Path,
     library: &Library,
+    reading: &mut Reading<'_>,
     threads: usize,
     progress: &mut dyn FnMut(ReplayProgress),
 ) -> Result<(ExportReport, Tally), ReplayError> {
@@ -146,10 +130,9 @@ fn together(
             workers.push(worker);
         }
         drop(jobs);
-        let mut reading = Reading::default();
-        let report = reading.all(path, library, progress, &mut |batch| queue.send(batch).is_ok());
+        let report = reading.all(path, progress, &mut |batch| queue.send(batch).is_ok());
         drop(queue);
-        let mut tally = reading.tally;
+        let mut tally = Tally::default();
         for worker in workers {
             let found = worker
                 .join()
@@ -169,107 +152,5 @@ fn work(library: &Library, batch: Vec<Job>, tally: &mut Tally) {
                 Err(problem) => tally.found(certificate.decision, problem),
             },
         }
-    }
-}
-
-/// The thread that reads.
-#[derive(Default)]
-struct Reading {
-    start: Option<Arc<StartEntry>>,
-    open: HashMap<u64, Open>,
-    batch: Vec<Job>,
-    tally: Tally,
-}
-
-impl Reading {
-    fn all(
-        &mut self,
-        path: &Path,
-        library: &Library,
-        progress: &mut dyn FnMut(ReplayProgress),
-        hand_over: &mut dyn FnMut(Vec<Job>) -> bool,
-    ) -> Result<ExportReport, ReplayError> {
-        let file = File::open(path).map_err(ReplayError::File)?;
-        let total = file.metadata().map_err(ReplayError::File)?.len();
-        let mut reader = ExportReader::open(BufReader::with_capacity(READ_AHEAD, file))?;
-        let (mut entries, mut bytes) = (0, 0);
-        while let Some(item) = reader.next()? {
-            match item {
-                ExportItem::Blob { place, kind, .. } => library.put(kind, place),
-                ExportItem::Earlier(_, Body::Start(start)) => self.start = Some(Arc::new(start)),
-                ExportItem::Earlier(..) => {}
-                ExportItem::Entry(entry, body) => {
-                    entries += 1;
-                    bytes += entry.body.len();
-                    self.entry(&entry, body);
-                }
-            }
-            if self.batch.len() >= BATCH || bytes >= BATCH_BYTES {
-                bytes = 0;
-                progress(ReplayProgress {
-                    bytes: reader.offset(),
-                    total,
-                    entries,
-                });
-                if !hand_over(std::mem::take(&mut self.batch)) {
-                    return Err(ReplayError::Thread("all of them ended".to_owned()));
-                }
-            }
-        }
-        hand_over(std::mem::take(&mut self.batch));
-        reader.report().ok_or(ReplayError::Export(ExportError::Truncated))
-    }
-
-    fn entry(&mut self, entry: &RawEntry, body: Body) {
-        match body {
-            Body::Start(start) => self.start = Some(Arc::new(start)),
-            Body::Decision(decision) => self.decision(entry, decision),
-            Body::Certificate(part) => {
-                let Some(decision) = entry.refers else { return };
-                match self.open.remove(&decision) {
-                    Some(open) => self.batch.push(Job::Certificate(Box::new(Certificate {
-                        decision,
-                        decided_at: open.decided_at,
-                        issuer: open.issuer,
-                        issuer_key: open.issuer_key,
-                        tbs: open.tbs,
-                        part,
-                        start: open.start,
-                    }))),
-                    // Its decision is in the export of an earlier time.
-                    None => self.tally.uncompared(decision, Uncompared::Certificate),
-                }
-            }
-            Body::Failed { .. } | Body::Unreleased => {
-                if let Some(decision) = entry.refers {
-                    self.open.remove(&decision);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn decision(&mut self, entry: &RawEntry, decision: DecisionEntry) {
-        // The reader has seen to it that the kind is known.
-        let Ok(kind) = entry.entry_kind() else { return };
-        if kind == EntryKind::Decision {
-            self.open.insert(
-                entry.sequence,
-                Open {
-                    decided_at: entry.recorded_at,
-                    issuer: decision.issuer.clone(),
-                    issuer_key: decision.issuer_key,
-                    tbs: decision.tbs.clone(),
-                    start: self.start.clone(),
-                },
-            );
-        }
-        self.batch.push(Job::Decision(Box::new(Case {
-            sequence: entry.sequence,
-            kind,
-            recorded_at: entry.recorded_at,
-            decision,
-            start: self.start.clone(),
-        })));
     }
 }

@@ -2,12 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use sealwright_identity::{Digest, Timestamp};
 use sealwright_ledger::ExportReport;
 use serde::Serialize;
 
 use crate::{
     decision::Judged,
     problem::{Finding, Problem, Uncompared},
+    sets::Activated,
 };
 
 /// More findings than these are counted, not kept.
@@ -70,6 +72,81 @@ pub struct Incomparable {
     pub first: Vec<u64>,
 }
 
+/// What decided, and who had agreed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SetsSeen {
+    /// The digest of the first roster. Compare it with the one that you know: everything else follows from it.
+    pub first_roster: Option<Digest>,
+    /// Policy entries, those from before the part too.
+    pub changes: u64,
+    /// Revisions that were revoked.
+    pub revoked: Vec<Digest>,
+    /// The sets that took effect and hold, in their order.
+    pub activated: Vec<SetSeen>,
+    /// Certificates that were decided on under sets to which nobody had to agree: a rehearsal's.
+    pub rehearsed: u64,
+    /// Certificates that were decided on before there were sets: their policies are the configuration's.
+    pub without_set: u64,
+}
+
+/// A set that took effect.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SetSeen {
+    /// Its number.
+    pub number: u64,
+    /// Its digest.
+    pub digest: Digest,
+    /// The entry.
+    pub sequence: u64,
+    /// The gate's time when it judged it.
+    pub judged_at: Timestamp,
+    /// Who agreed.
+    pub approvals: Approvals,
+}
+
+/// Who agreed to a set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Approvals {
+    /// Nobody, and nobody had to: the word `none`.
+    None(&'static str),
+    /// These people.
+    People(Vec<String>),
+}
+
+impl SetSeen {
+    pub(crate) fn of(activated: &Activated) -> Self {
+        Self {
+            number: activated.set.number,
+            digest: activated.set.digest(),
+            sequence: activated.sequence,
+            judged_at: activated.judged_at,
+            approvals: Approvals::of(activated),
+        }
+    }
+}
+
+impl Approvals {
+    /// Of a set that was judged.
+    #[must_use]
+    pub fn of(activated: &Activated) -> Self {
+        let people = &activated.verdict.counted;
+        match people.is_empty() {
+            true => Self::None("none"),
+            false => Self::People(people.iter().map(|one| one.person.to_string()).collect()),
+        }
+    }
+}
+
+impl std::fmt::Display for Approvals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::None(word) => f.write_str(word),
+            Self::People(names) => f.write_str(&names.join(", ")),
+        }
+    }
+}
+
 /// A replay, whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Summary {
@@ -79,6 +156,8 @@ pub struct Summary {
     pub engine_profile: String,
     /// Records by outcome.
     pub counts: Counts,
+    /// What decided, and who had agreed.
+    pub sets: SetsSeen,
     /// What could not be compared, and why.
     pub not_comparable: BTreeMap<Uncompared, Incomparable>,
     /// What contradicts the records, in their order, at most 1,000.
@@ -180,7 +259,7 @@ impl Tally {
         self.more_findings += other.more_findings;
     }
 
-    pub(crate) fn summary(mut self, export: ExportReport, engine_profile: String) -> Summary {
+    pub(crate) fn summary(mut self, export: ExportReport, engine_profile: String, sets: SetsSeen) -> Summary {
         self.findings.sort_by_key(|finding| finding.sequence);
         let beyond = self.findings.len().saturating_sub(MAX_FINDINGS);
         self.findings.truncate(MAX_FINDINGS);
@@ -192,6 +271,7 @@ impl Tally {
             export,
             engine_profile,
             counts: self.counts,
+            sets,
             not_comparable: self.not_comparable,
             findings: self.findings,
             more_findings: self.more_findings + u64::try_from(beyond).unwrap_or(u64::MAX),

@@ -188,6 +188,12 @@ pub(crate) struct ListArgs {
     /// Only what this policy was asked for: its name, or the digest of its revision, module or settings.
     #[arg(long, value_name = "NAME|DIGEST")]
     pub(crate) policy: Option<String>,
+    /// Only what was decided under the policy set of this number.
+    #[arg(long, value_name = "N")]
+    pub(crate) set: Option<u64>,
+    /// Only what was decided under policy sets that this person approved.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) approver: Option<String>,
     /// Only from this time on (RFC 3339), or since so long ago (24h).
     #[arg(long, value_name = "T")]
     pub(crate) since: Option<String>,

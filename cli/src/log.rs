@@ -3,6 +3,7 @@
 mod evidence;
 mod gate;
 mod list;
+mod sets;
 mod show;
 mod verify;
 pub(crate) mod who_allowed;

@@ -69,8 +69,15 @@ Example:
   sealwright check --config /etc/sealwright/sealwright.toml";
 
 pub(crate) const LIST: &str = "\
+What a policy, a set or a person had a part in: with --policy, --set or --approver the ledger's file is read whole.
+Of a revision's digest the list may hold more than it decided, never less, where one set has two revisions of the
+same name, module and settings.
+
 Examples:
   sealwright log list --home ./home --since 24h
+  sealwright log list --home ./home --set 12
+  sealwright log list --home ./home --approver anna --since 720h
+  sealwright log list --home ./home --policy sha256:5bd7542507ab…
   sealwright log list --config sealwright.toml --identity spiffe://cluster.local/ns/default/sa/web";
 
 pub(crate) const SHOW: &str = "\
@@ -93,13 +100,17 @@ Examples:
   sealwright policy vector --home ./home --serial 5bd7542507ab… --out vectors/web.json";
 
 pub(crate) const WHO_ALLOWED: &str = "\
+The approvals of the policy set are judged again, by the signatures that the ledger holds.
+
 Examples:
   sealwright who-allowed --home ./home --serial 5bd7542507ababfdc0c24c254a665f479333d7a9
   sealwright who-allowed --config sealwright.toml --serial 5bd7542507ab… --output json | jq .allowed_by";
 
 pub(crate) const REPLAY: &str = "\
-Checks the chain and every digest of the export, runs each policy again on the recorded input, builds each
-certificate's bytes again, and verifies each signature up to the trust anchor. It needs no signer and no network.
+Checks the chain and every digest of the export, judges each policy set again by the signatures of those who agreed,
+runs each policy that was due again on the recorded input, builds each certificate's bytes again, and verifies each
+signature up to the trust anchor. It needs no signer and no network.
+Who may agree follows from the first roster: name it with --roster, or whoever wrote the ledger may have made it up.
 Under another engine profile than the recorded one fuel is not comparable; verdict and narrowing are.
 
 Exit codes: 0 all came out again; 6 the export is damaged; 8 a record is contradicted; 9 nothing is contradicted, and
@@ -107,7 +118,7 @@ something could not be compared (the summary says what).
 
 Examples:
   sealwright log export --home ./home --since 24h --out today.jsonl
-  sealwright policy replay --bundle today.jsonl --trust-anchor roots.pem
+  sealwright policy replay --bundle today.jsonl --trust-anchor roots.pem --roster sha256:5bd7542507ab…
   sealwright policy replay --bundle today.jsonl --trust-anchor roots.pem --output json | jq .findings";
 
 pub(crate) const EXPORT: &str = "\

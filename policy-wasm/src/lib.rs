@@ -26,6 +26,7 @@ mod combine;
 mod decision;
 mod encode;
 mod engine;
+pub mod evidence;
 mod guard;
 mod host;
 mod input;

@@ -1,6 +1,13 @@
 //! An auditor with an export, a trust anchor and the binary: everything comes out again, and a lie does not.
 
-use std::{collections::BTreeMap, fs, path::Path};
+mod forge;
+mod sets;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use prost::Message as _;
 use prost_types::{Struct, Value, value::Kind};
@@ -8,6 +15,8 @@ use sealwright_identity::Digest;
 use sealwright_proto::gate::Evidence;
 use sealwright_tests::{Client, Csr, Home, Outcome, client::request, run};
 use serde_json::{Value as Json, json};
+
+use forge::{Entry, Fields, Ledger};
 
 use crate::policy::{HOSTILE, policy};
 
@@ -61,7 +70,7 @@ async fn filled() -> Home {
     home
 }
 
-fn export(home: &Home, name: &str, more: &[&str]) -> String {
+pub(crate) fn export(home: &Home, name: &str, more: &[&str]) -> String {
     let file = home.file(name).to_str().unwrap().to_owned();
     let mut arguments = vec![
         "log",
@@ -76,20 +85,22 @@ fn export(home: &Home, name: &str, more: &[&str]) -> String {
     file
 }
 
-fn replay(bundle: &str, anchor: &Path) -> Outcome {
-    run([
+pub(crate) fn replay(bundle: &str, anchor: &Path, more: &[&str]) -> Outcome {
+    let anchor = anchor.to_str().unwrap();
+    let arguments = [
         "policy",
         "replay",
         "--bundle",
         bundle,
         "--trust-anchor",
-        anchor.to_str().unwrap(),
+        anchor,
         "--output",
         "json",
-    ])
+    ];
+    run(arguments.iter().chain(more).copied())
 }
 
-fn report(outcome: &Outcome) -> Json {
+pub(crate) fn report(outcome: &Outcome) -> Json {
     serde_json::from_str(&outcome.stdout).unwrap_or_else(|_| panic!("no report: {}", outcome.stderr))
 }
 
@@ -97,7 +108,7 @@ fn report(outcome: &Outcome) -> Json {
 async fn every_decision_of_an_export_comes_out_again() {
     let home = filled().await;
     let bundle = export(&home, "all.jsonl", &[]);
-    let outcome = replay(&bundle, &home.file("roots.pem"));
+    let outcome = replay(&bundle, &home.file("roots.pem"), &[]);
     let said = report(&outcome);
     assert_eq!(outcome.code, 0, "{said:#}");
     let counts = &said["counts"];
@@ -131,7 +142,11 @@ async fn every_decision_of_an_export_comes_out_again() {
 fn records_of_an_earlier_engine_are_replayed() {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures");
     let bundle = fixtures.join("earlier-engine.jsonl");
-    let outcome = replay(bundle.to_str().unwrap(), &fixtures.join("earlier-engine.pem"));
+    let outcome = replay(
+        bundle.to_str().unwrap(),
+        &fixtures.join("earlier-engine.pem"),
+        &[],
+    );
     let said = report(&outcome);
     assert_eq!(outcome.code, 0, "{said:#}");
     let counts = &said["counts"];
@@ -179,6 +194,26 @@ async fn a_certificate_leads_to_its_policies_and_a_policy_to_its_certificates() 
         (&json!("hour"), &json!("allow"))
     );
     assert_eq!(allowed["narrowing"]["lifetime_seconds"], 3600);
+    // In a rehearsal nobody had to agree, and it is said.
+    let set = &page["policy_set"];
+    assert_eq!(
+        (&set["number"], &set["approvals"]),
+        (&json!(2), &json!("none")),
+        "{set}"
+    );
+    assert_eq!(set["from_configuration"], true, "{set}");
+    let revision = allowed["revision"]["digest"].as_str().unwrap();
+    assert_eq!(list(&["--policy", revision]), hour);
+    assert_eq!(list(&["--set", "2"]).len(), 8);
+    assert_eq!(list(&["--set", "2", "--policy", "hour"]), hour);
+    for (arguments, due) in [
+        (["--set", "9"], "never took effect"),
+        (["--approver", "anna"], "nobody of the name"),
+    ] {
+        let refused = run(["log", "list", "--home", place].into_iter().chain(arguments));
+        assert_eq!(refused.code, DAMAGED, "{}", refused.stderr);
+        assert!(refused.stderr.contains(due), "{}", refused.stderr);
+    }
     assert!(page["gate"]["binary"].as_str().unwrap().starts_with("sha256:"));
     let table = run([
         "who-allowed",
@@ -191,6 +226,7 @@ async fn a_certificate_leads_to_its_policies_and_a_policy_to_its_certificates() 
     ])
     .success();
     assert!(table.contains("allowed by 1: policy"), "{table}");
+    assert!(table.contains("policy set: approvals"), "{table}");
 }
 
 /// What the policy said of a request is what its vector expects, and other settings fail it.
@@ -263,11 +299,37 @@ async fn a_part_needs_nothing_but_itself() {
         text.lines().filter(|line| line.starts_with(&start)).count()
     };
     assert!(lines("earlier") > 4, "{}", lines("earlier"));
-    let outcome = replay(&part, &home.file("roots.pem"));
+    let outcome = replay(&part, &home.file("roots.pem"), &[]);
     let said = report(&outcome);
     assert_eq!(outcome.code, 0, "{said:#}");
     assert_eq!(said["counts"]["reproduced"], 3, "{said:#}");
     assert!(said["export"]["after"]["sequence"].as_u64().unwrap() > 10);
+    // What decides was changed long before: the part has it, with the statements, and says that it is a rehearsal.
+    let sets = &said["sets"];
+    assert_eq!(sets["activated"][1]["approvals"], "none", "{sets:#}");
+    assert_eq!(
+        (&sets["changes"], &sets["rehearsed"]),
+        (&json!(3), &json!(1)),
+        "{sets:#}"
+    );
+
+    // One byte in a line of each kind.
+    let pristine = text.into_bytes();
+    let (mut seen, mut begin) = (BTreeSet::new(), 0);
+    for line in pristine.split_inclusive(|byte| *byte == b'\n') {
+        let kind = serde_json::from_slice::<Json>(line).unwrap();
+        if seen.insert((kind["type"].to_string(), kind["kind"].to_string())) {
+            let mut changed = pristine.clone();
+            changed[begin + line.len() / 2] ^= 1;
+            fs::write(&part, &changed).unwrap();
+            let outcome = replay(&part, &home.file("roots.pem"), &[]);
+            assert_eq!(outcome.code, DAMAGED, "{kind}");
+        }
+        begin += line.len();
+    }
+    for due in [("\"earlier\"", "\"policy\""), ("\"blob\"", "\"statement\"")] {
+        assert!(seen.contains(&(due.0.to_owned(), due.1.to_owned())), "{seen:?}");
+    }
 }
 
 #[tokio::test]
@@ -279,7 +341,7 @@ async fn an_anchor_that_is_not_the_issuers_is_said() {
     let other = params.self_signed(&rcgen::KeyPair::generate().unwrap()).unwrap();
     let file = home.file("other.pem");
     fs::write(&file, other.pem()).unwrap();
-    let outcome = replay(&bundle, &file);
+    let outcome = replay(&bundle, &file, &[]);
     let said = report(&outcome);
     assert_eq!(outcome.code, CONTRADICTED, "{said:#}");
     let codes: Vec<_> = said["findings"]
@@ -292,7 +354,7 @@ async fn an_anchor_that_is_not_the_issuers_is_said() {
     assert_eq!(said["counts"]["certificates"], 0);
     // A file without certificates is none.
     fs::write(&file, "nothing").unwrap();
-    assert_eq!(replay(&bundle, &file).code, 2);
+    assert_eq!(replay(&bundle, &file, &[]).code, 2);
 }
 
 #[tokio::test]
@@ -307,7 +369,7 @@ async fn damage_is_found_before_anything_is_said() {
         let place = pristine.len() * part / 12 + part;
         changed[place] ^= 1;
         fs::write(&bundle, &changed).unwrap();
-        let outcome = replay(&bundle, &anchor);
+        let outcome = replay(&bundle, &anchor, &[]);
         assert_eq!(outcome.code, DAMAGED, "byte {place}: {}", outcome.stderr);
         assert!(outcome.stdout.is_empty(), "{}", outcome.stdout);
     }
@@ -327,7 +389,7 @@ async fn damage_is_found_before_anything_is_said() {
         ("cut off", lines[..middle].to_vec()),
     ] {
         fs::write(&bundle, lines.concat()).unwrap();
-        assert_eq!(replay(&bundle, &anchor).code, DAMAGED, "{what}");
+        assert_eq!(replay(&bundle, &anchor, &[]).code, DAMAGED, "{what}");
     }
 }
 
@@ -340,7 +402,7 @@ async fn a_ledger_that_was_rewritten_whole_is_contradicted() {
     let anchor = home.file("roots.pem");
     let forged = |forge: &dyn Fn(&mut Fields)| {
         fs::write(&bundle, rewritten(&text, forge)).unwrap();
-        let outcome = replay(&bundle, &anchor);
+        let outcome = replay(&bundle, &anchor, &[]);
         let said = report(&outcome);
         let mut codes: Vec<String> = said["findings"]
             .as_array()
@@ -415,145 +477,39 @@ async fn a_ledger_that_was_rewritten_whole_is_contradicted() {
     // One bit of the signature: the certificate entry follows the decision.
     let text = rewritten_certificates(&text);
     fs::write(&bundle, text).unwrap();
-    let outcome = replay(&bundle, &anchor);
+    let outcome = replay(&bundle, &anchor, &[]);
     let said = report(&outcome);
     assert_eq!(outcome.code, CONTRADICTED, "{said:#}");
     assert_eq!(said["findings"][0]["code"], "signature", "{said:#}");
 }
 
-/// Tags and values of a body.
-type Fields = Vec<(u8, Vec<u8>)>;
-
 /// The export with the first decision of a policy changed, and every hash after it written anew.
 fn rewritten(text: &str, forge: &dyn Fn(&mut Fields)) -> String {
-    let mut done = false;
-    rechained(text, |kind, fields| {
-        let asked = fields.iter().any(|(tag, _)| *tag == 2);
-        if kind == "decision" && asked && !done {
-            forge(fields);
-            done = true;
-        }
-    })
+    let mut ledger = Ledger::read(text);
+    let asked =
+        |entry: &&mut Entry| entry.kind == "decision" && entry.fields.iter().any(|(tag, _)| *tag == 2);
+    let first = ledger.entries.iter_mut().find(asked).unwrap();
+    forge(&mut first.fields);
+    ledger.written()
 }
 
 /// The same with the last bit of each certificate's signature changed, and its fingerprint.
 fn rewritten_certificates(text: &str) -> String {
+    let mut ledger = Ledger::read(text);
     let mut tbs = Vec::new();
-    rechained(text, |kind, fields| {
-        let find = |fields: &Fields, wanted| fields.iter().find(|(tag, _)| *tag == wanted).unwrap().1.clone();
-        match kind {
-            "decision" => tbs = find(fields, 9),
+    for entry in &mut ledger.entries {
+        match entry.kind.as_str() {
+            "decision" => tbs.clone_from(entry.field(9)),
             "certificate" => {
-                let mut tail = find(fields, 21);
+                let mut tail = entry.field(21).clone();
                 *tail.last_mut().unwrap() ^= 1;
                 let content = [tbs.as_slice(), &tail].concat();
                 let length = u16::try_from(content.len()).unwrap().to_be_bytes();
                 let der = [&[0x30, 0x82, length[0], length[1]], content.as_slice()].concat();
-                *fields = vec![(20, Digest::of(&der).as_bytes().to_vec()), (21, tail)];
+                entry.fields = vec![(20, Digest::of(&der).as_bytes().to_vec()), (21, tail)];
             }
             _ => {}
         }
-    })
-}
-
-/// Changes bodies, and writes hashes and the last line anew, as the format's description says.
-fn rechained(text: &str, mut change: impl FnMut(&str, &mut Fields)) -> String {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    const KINDS: [&str; 9] = [
-        "start",
-        "decision",
-        "certificate",
-        "denied",
-        "refused",
-        "failed",
-        "unreleased",
-        "blob",
-        "policy",
-    ];
-    let mut lines: Vec<Json> = text
-        .lines()
-        .map(|line| serde_json::from_str(line).unwrap())
-        .collect();
-    let mut previous: Option<String> = None;
-    for line in lines.iter_mut().filter(|line| line["type"] == "entry") {
-        let kind = line["kind"].as_str().unwrap().to_owned();
-        let body = STANDARD.decode(line["body"].as_str().unwrap()).unwrap();
-        let mut fields = fields(&body);
-        change(&kind, &mut fields);
-        let body = body_of(&fields);
-        let parent = previous.unwrap_or_else(|| line["previous"].as_str().unwrap().to_owned());
-        let number = |name: &str| line[name].as_u64();
-        let mut hashed = b"sealwright/ledger/entry/v1\0".to_vec();
-        hashed.extend(number("sequence").unwrap().to_be_bytes());
-        hashed.push(u8::try_from(KINDS.iter().position(|name| *name == kind).unwrap()).unwrap() + 1);
-        let at: sealwright_identity::Timestamp = line["recorded_at"].as_str().unwrap().parse().unwrap();
-        hashed.extend(at.micros().to_be_bytes());
-        hashed.extend(number("settled").unwrap().to_be_bytes());
-        match number("refers") {
-            None => hashed.push(0),
-            Some(decision) => {
-                hashed.push(1);
-                hashed.extend(decision.to_be_bytes());
-            }
-        }
-        match line["serial"].as_str() {
-            None => hashed.push(0),
-            Some(serial) => {
-                let serial: sealwright_identity::SerialNumber = serial.parse().unwrap();
-                hashed.push(1);
-                hashed.extend(u32::try_from(serial.as_bytes().len()).unwrap().to_be_bytes());
-                hashed.extend(serial.as_bytes());
-            }
-        }
-        hashed.extend(Digest::of(&body).as_bytes());
-        hashed.extend(parent.parse::<Digest>().unwrap().as_bytes());
-        let hash = Digest::of(&hashed).to_string();
-        line["body"] = STANDARD.encode(&body).into();
-        line["previous"] = parent.into();
-        line["hash"] = hash.clone().into();
-        previous = Some(hash);
     }
-    let (end, lines) = lines.split_last_mut().unwrap();
-    let mut text: String = lines.iter().map(|line| format!("{}\n", in_order(line))).collect();
-    end["head"]["hash"] = previous.unwrap().into();
-    end["digest"] = Digest::of(text.as_bytes()).to_string().into();
-    text.push_str(&in_order(end));
-    text.push('\n');
-    text
-}
-
-/// As the format has it: the last line must be these bytes and no others.
-fn in_order(line: &Json) -> String {
-    if line["type"] != "end" {
-        return line.to_string();
-    }
-    let earlier = match &line["earlier"] {
-        Json::Null => String::new(),
-        earlier => format!("\"earlier\":{earlier},"),
-    };
-    format!(
-        "{{\"type\":\"end\",\"entries\":{},\"blobs\":{},{earlier}\"head\":{{\"sequence\":{},\"hash\":{}}},\"digest\":{}}}",
-        line["entries"], line["blobs"], line["head"]["sequence"], line["head"]["hash"], line["digest"]
-    )
-}
-
-fn fields(body: &[u8]) -> Fields {
-    let mut fields = Vec::new();
-    let mut rest = &body[1..];
-    while !rest.is_empty() {
-        let length = u32::from_be_bytes(rest[1..5].try_into().unwrap()) as usize;
-        fields.push((rest[0], rest[5..5 + length].to_vec()));
-        rest = &rest[5 + length..];
-    }
-    fields
-}
-
-fn body_of(fields: &Fields) -> Vec<u8> {
-    let mut body = vec![1];
-    for (tag, value) in fields {
-        body.push(*tag);
-        body.extend(u32::try_from(value.len()).unwrap().to_be_bytes());
-        body.extend(value);
-    }
-    body
+    ledger.written()
 }

@@ -67,6 +67,9 @@ pub(crate) struct ReplayArgs {
     /// PEM of the CA certificates that you trust, from elsewhere than the export.
     #[arg(long, value_name = "FILE")]
     pub(crate) trust_anchor: PathBuf,
+    /// Digest of the first roster, from elsewhere than the export: who may agree to what decides.
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) roster: Option<sealwright_identity::Digest>,
     /// Threads [default: one for each processor].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,

@@ -9,7 +9,7 @@ use std::{
 use sealwright_identity::{Clock, HumanDuration, SystemClock, Timestamp};
 use sealwright_ledger::{Filter, LedgerReader, ReadError, Row};
 
-use super::{Source, gate};
+use super::{Source, gate, sets::Wanted};
 use crate::{
     args::ListArgs,
     failure::{Class, Failure, OrFail},
@@ -25,12 +25,14 @@ pub(super) async fn run(args: &ListArgs, output: Output) -> Result<ExitCode, Fai
         until: args.until.as_deref().map(time).transpose()?,
         limit: args.limit,
     };
+    let by_set = args.set.is_some() || args.approver.is_some();
     let reader = match super::source(&args.place).await? {
         Source::File(reader) => reader,
-        Source::Gate(_) if filter.policy.is_some() => {
+        Source::Gate(_) if filter.policy.is_some() || by_set => {
             return Err(Failure::text(
                 Class::Usage,
-                "--policy needs the ledger's file, which this user may not read; run it as the gate's user",
+                "--policy, --set and --approver need the ledger's file, which this user may not read; \
+                 run it as the gate's user",
             ));
         }
         Source::Gate(socket) => {
@@ -38,9 +40,18 @@ pub(super) async fn run(args: &ListArgs, output: Output) -> Result<ExitCode, Fai
             return Ok(ExitCode::SUCCESS);
         }
     };
+    let wanted = Wanted::of(args, &reader).await?;
+    // A revision is no word that records know.
+    let filter = Filter {
+        policy: filter.policy.filter(|_| wanted.revision.is_none()),
+        ..filter
+    };
     match (output, args.limit) {
         (Output::Json, None) => {
-            let each = |row: Row| print(&row);
+            let each = |row: Row| match wanted.is(&row) {
+                true => print(&row),
+                false => Ok(()),
+            };
             match reader.list_all(&filter, each).await {
                 // Who reads has enough.
                 Err(ReadError::Output(error)) if error.kind() == ErrorKind::BrokenPipe => {}
@@ -48,7 +59,7 @@ pub(super) async fn run(args: &ListArgs, output: Output) -> Result<ExitCode, Fai
             }
         }
         (_, limit) => {
-            let rows = newest(&reader, &filter, limit.unwrap_or(ONE_ANSWER)).await?;
+            let rows = newest(&reader, &filter, &wanted, limit.unwrap_or(ONE_ANSWER)).await?;
             show(&rows, output)?;
         }
     }
@@ -59,7 +70,7 @@ fn show(rows: &[Row], output: Output) -> Result<(), Failure> {
     match output {
         Output::Json => rows.iter().try_for_each(output::json),
         Output::Table => output::table(
-            &["recorded", "outcome", "identity", "serial", "policies"],
+            &["recorded", "outcome", "identity", "serial", "set", "policies"],
             rows.iter().map(cells),
         ),
     }
@@ -69,8 +80,13 @@ fn show(rows: &[Row], output: Output) -> Result<(), Failure> {
 const ONE_ANSWER: u32 = 10_000;
 
 /// The newest rows, oldest first, also more than one answer holds.
-async fn newest(reader: &LedgerReader, filter: &Filter, limit: u32) -> Result<Vec<Row>, Failure> {
-    if limit <= ONE_ANSWER && filter.policy.is_none() {
+async fn newest(
+    reader: &LedgerReader,
+    filter: &Filter,
+    wanted: &Wanted,
+    limit: u32,
+) -> Result<Vec<Row>, Failure> {
+    if limit <= ONE_ANSWER && filter.policy.is_none() && wanted.is_everything() {
         let filter = Filter {
             limit: Some(limit),
             ..filter.clone()
@@ -80,6 +96,9 @@ async fn newest(reader: &LedgerReader, filter: &Filter, limit: u32) -> Result<Ve
     let most = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut rows = VecDeque::new();
     let keep = |row| {
+        if !wanted.is(&row) {
+            return Ok(());
+        }
         if rows.len() == most {
             rows.pop_front();
         }
@@ -108,6 +127,7 @@ fn cells(row: &Row) -> Vec<String> {
         row.outcome.to_string(),
         row.identity.clone().unwrap_or_default(),
         row.serial.as_ref().map(ToString::to_string).unwrap_or_default(),
+        row.set.map(|number| number.to_string()).unwrap_or_default(),
         policies.join(", "),
     ]
 }

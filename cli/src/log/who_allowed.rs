@@ -3,12 +3,14 @@
 use std::process::ExitCode;
 
 use prost::Message as _;
-use sealwright_ledger::{Body, DecisionEntry, Record, Selector, StartEntry};
-use sealwright_proto::gate::Evidence;
+use sealwright_audit::{Finding, Sets};
+use sealwright_identity::Digest;
+use sealwright_ledger::{Body, DecisionEntry, Record, Selector, SetRef, StartEntry};
+use sealwright_proto::gate::{Evidence, PolicyVerdict};
 use sealwright_x509::LeafTbs;
 use serde_json::{Map, Value, json};
 
-use super::evidence;
+use super::{evidence, sets};
 use crate::{
     args::WhoAllowedArgs,
     failure::{Class, Failure, OrFail},
@@ -24,7 +26,8 @@ pub(crate) fn run(args: &WhoAllowedArgs, output: Output) -> Result<ExitCode, Fai
         let reader = super::open(&args.place).await?;
         let selector = Selector::Serial(args.serial.clone());
         let record = reader.record(&selector).await.map_err(super::failure)?;
-        let page = page(&record)?;
+        let (sets, findings) = sets::read(&reader).await?;
+        let page = page(&record, &sets, &findings)?;
         match output {
             Output::Json => output::json(&page)?,
             Output::Table => output::table(&[], rows(&page))?,
@@ -33,7 +36,7 @@ pub(crate) fn run(args: &WhoAllowedArgs, output: Output) -> Result<ExitCode, Fai
     })
 }
 
-fn page(record: &Record) -> Result<Value, Failure> {
+fn page(record: &Record, sets: &Sets, findings: &[Finding]) -> Result<Value, Failure> {
     let Body::Decision(decision) = &record.body else {
         return Err(Failure::text(Class::Input, "the serial is not of a decision"));
     };
@@ -65,7 +68,8 @@ fn page(record: &Record) -> Result<Value, Failure> {
                 "first_authenticated_at": renewal.first_authenticated_at,
             })),
         },
-        "allowed_by": policies(decision),
+        "allowed_by": policies(decision, sets),
+        "policy_set": decision.set.map(|set| policy_set(set, sets, findings)),
         "gate": start.map(|(sequence, start)| gate(sequence, &start)),
     }))
 }
@@ -89,7 +93,68 @@ fn certificate(record: &Record, decision: &DecisionEntry) -> Value {
     })
 }
 
-fn policies(decision: &DecisionEntry) -> Vec<Value> {
+/// Who agreed, by the signatures and not by the record.
+fn policy_set(set: SetRef, sets: &Sets, findings: &[Finding]) -> Value {
+    let problems: Vec<_> = findings.iter().map(ToString::to_string).collect();
+    let Some(active) = sets.activated(set.number) else {
+        return json!({
+            "number": set.number,
+            "problem": "no policy set of this number holds in this ledger",
+            "problems": problems,
+        });
+    };
+    let people = &active.verdict.counted;
+    let approvals = match people.is_empty() {
+        true => json!("none"),
+        false => json!(people),
+    };
+    let differs = active.approvals() != set.approvals;
+    json!({
+        "number": set.number,
+        "digest": active.set.digest(),
+        "in_force_from": { "sequence": active.sequence, "judged_at": active.judged_at },
+        "in_force_until": active.until,
+        "roster": active.roster,
+        "must_agree": active.verdict.needed,
+        "approvals": approvals,
+        "did_not_count": Some(&active.verdict.uncounted).filter(|people| !people.is_empty()),
+        "from_configuration": active.seeded,
+        "restores": active.set.restores,
+        "problem": differs.then(|| format!("the record says {} approvals", set.approvals)),
+        "problems": Some(problems).filter(|problems| !problems.is_empty()),
+    })
+}
+
+/// What is known of a policy by its revision: who pushed it, what it was made from, what admission said.
+fn revision(decision: &DecisionEntry, verdict: Option<&PolicyVerdict>, sets: &Sets) -> Option<Value> {
+    let active = sets.activated(decision.set?.number)?;
+    let named = verdict.and_then(|verdict| verdict.revision.parse::<Digest>().ok());
+    let entry = active.set.entries.iter().find(|entry| {
+        let same = |verdict: &PolicyVerdict| {
+            sets.revision(&entry.revision).is_some_and(|revision| {
+                revision.policy.as_str() == verdict.name
+                    && revision.module.to_string() == verdict.module
+                    && revision.settings_digest().to_string() == verdict.settings
+            })
+        };
+        match named {
+            Some(named) => entry.revision == named,
+            None => verdict.is_some_and(same),
+        }
+    })?;
+    let revision = sets.revision(&entry.revision)?;
+    let pushed: Vec<_> = sets.pushers(&entry.revision).collect();
+    Some(json!({
+        "digest": entry.revision,
+        "pushed_by": pushed,
+        "source": revision.source,
+        "admission_report": entry.report,
+        "scope": revision.scope,
+        "revoked": sets.revoked().contains(&entry.revision).then_some(true),
+    }))
+}
+
+fn policies(decision: &DecisionEntry, sets: &Sets) -> Vec<Value> {
     let evidence = Evidence::decode(decision.evidence.as_slice()).unwrap_or_default();
     let verdicts = evidence.decision.unwrap_or_default().policies;
     let listed = decision.policies.iter().enumerate();
@@ -103,6 +168,7 @@ fn policies(decision: &DecisionEntry) -> Vec<Value> {
                 "verdict": policy.verdict,
                 "fuel": policy.fuel,
                 "narrowing": verdict.and_then(|verdict| verdict.narrowing.as_ref()).map(evidence::narrowing),
+                "revision": revision(decision, verdict, sets),
             })
         })
         .collect()

@@ -43,7 +43,11 @@ pub(super) fn run(args: &ReplayArgs, output: Output) -> Result<ExitCode, Failure
         spinner.say(format!("replaying: {} entries, {percent} %", progress.entries));
     };
     let (started, cpu) = (Instant::now(), cpu_seconds());
-    let summary = replay(&args.bundle, anchors, &ReplayOptions { threads }, &mut say).map_err(|error| {
+    let options = ReplayOptions {
+        threads,
+        roster: args.roster,
+    };
+    let summary = replay(&args.bundle, anchors, &options, &mut say).map_err(|error| {
         let class = match &error {
             ReplayError::File(_) => Class::Usage,
             ReplayError::Export(_) => Class::Input,
@@ -115,6 +119,7 @@ fn table(replayed: &Replayed<'_>) -> Result<(), Failure> {
         }
     }
     rows.push(row("certificates verified", counts.certificates.to_string()));
+    sets(summary, &mut rows);
     for (what, Incomparable { count, first }) in &summary.not_comparable {
         let first: Vec<_> = first.iter().map(ToString::to_string).collect();
         rows.push(row(
@@ -142,6 +147,33 @@ fn table(replayed: &Replayed<'_>) -> Result<(), Failure> {
         rows.push(row("and", format!("{more} more findings (--output json)")));
     }
     output::table(&[], rows)
+}
+
+fn sets(summary: &Summary, rows: &mut Vec<Vec<String>>) {
+    let sets = &summary.sets;
+    let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
+    if let Some(roster) = &sets.first_roster {
+        row("first roster", roster.to_string());
+    }
+    let beyond = sets.activated.len().saturating_sub(SHOWN);
+    if beyond > 0 {
+        row("policy sets before", beyond.to_string());
+    }
+    for set in sets.activated.iter().skip(beyond) {
+        let text = format!(
+            "{}, from entry {}, approvals: {}",
+            set.digest, set.sequence, set.approvals
+        );
+        row(&format!("policy set {}", set.number), text);
+    }
+    for (name, count) in [
+        ("certificates of a rehearsal, approvals: none", sets.rehearsed),
+        ("certificates of before there were policy sets", sets.without_set),
+    ] {
+        if count > 0 {
+            row(name, count.to_string());
+        }
+    }
 }
 
 /// Processor time of this process, all threads together.

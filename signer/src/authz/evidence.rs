@@ -1,11 +1,10 @@
 //! Why: all that an auditor needs in order to execute the decision again, for the gate's record.
 
-use sealwright_identity::{Digest, Timestamp};
-use sealwright_policy_wasm::{
-    Decision, EngineProfile, Evaluation, Narrowing, Outcome, PolicyInput, WIT_VERSION,
-};
+use sealwright_identity::Timestamp;
+pub(super) use sealwright_policy_wasm::evidence::denial;
+use sealwright_policy_wasm::evidence::{narrowing, verdict};
+use sealwright_policy_wasm::{Decision, EngineProfile, Outcome, PolicyInput, WIT_VERSION};
 use sealwright_proto::gate as pb;
-use serde::Serialize;
 
 use crate::authn::Caller;
 use crate::service::{CertificateOrder, RequestContext};
@@ -115,55 +114,4 @@ fn request(order: &CertificateOrder) -> pb::RequestFacts {
         metadata: order.metadata().to_owned(),
         method: context.method.to_owned(),
     }
-}
-
-fn verdict(evaluation: &Evaluation, revision: Digest) -> pb::PolicyVerdict {
-    pb::PolicyVerdict {
-        name: evaluation.name.clone(),
-        module: evaluation.module.to_string(),
-        settings: evaluation.settings.to_string(),
-        verdict: evaluation.verdict.as_str().to_owned(),
-        fuel: evaluation.fuel,
-        narrowing: evaluation.narrowing.as_ref().map(narrowing),
-        denial: evaluation.denial.as_ref().map(denial),
-        host_answers: host_answers(evaluation),
-        revision: revision.to_string(),
-    }
-}
-
-fn narrowing(narrowing: &Narrowing) -> pb::Narrowing {
-    let texts = |items: Vec<String>| pb::StringList { items };
-    pb::Narrowing {
-        lifetime_seconds: narrowing.lifetime.map(|lifetime| lifetime.as_secs()),
-        names: narrowing.names.clone().map(texts),
-        usages: narrowing
-            .usages
-            .as_ref()
-            .map(|usages| texts(usages.iter().map(ToString::to_string).collect())),
-    }
-}
-
-pub(super) fn denial(denial: &sealwright_policy_wasm::Denial) -> pb::Denial {
-    pb::Denial {
-        policy: denial.policy.clone(),
-        code: denial.code.clone(),
-        message: denial.message.clone(),
-        field: denial.field.clone().unwrap_or_default(),
-        hint: denial.hint.clone().unwrap_or_default(),
-    }
-}
-
-/// What the host did for the policy, as canonical JSON; empty when it did nothing.
-fn host_answers(evaluation: &Evaluation) -> String {
-    #[derive(Serialize)]
-    struct HostAnswers<'a> {
-        log: &'a [sealwright_policy_wasm::LogLine],
-        limits: sealwright_policy_wasm::Limits,
-    }
-    let answers = HostAnswers {
-        log: &evaluation.log,
-        limits: evaluation.limits,
-    };
-    // Strings and small integers always have a JSON form.
-    serde_json_canonicalizer::to_string(&answers).unwrap_or_default()
 }

@@ -1,0 +1,250 @@
+//! An export from its first line to its last: what decides and who had agreed is judged on the way, decisions and
+//! certificates are handed over with what was in force for them.
+
+use std::{collections::HashMap, fs::File, io::BufReader, path::Path, sync::Arc};
+
+use sealwright_identity::{Digest, Timestamp};
+use sealwright_ledger::{
+    BlobKind, Body, CertificateKind, DecisionEntry, EntryKind, ExportError, ExportItem, ExportReader,
+    ExportReport, PolicyEntry, PolicyEvent, RawEntry, StartEntry,
+};
+use sealwright_statement::policy::deployment_id;
+
+use crate::{
+    certificate::Certificate,
+    decision::Case,
+    library::Library,
+    problem::{Problem, Uncompared},
+    run::{ReplayError, ReplayProgress},
+    sets::{InForce, Sets},
+    summary::{SetSeen, SetsSeen, Tally},
+};
+
+/// Jobs that change hands at once.
+const BATCH: usize = 64;
+/// Bytes of records that change hands at once; whole records, so a little more.
+const BATCH_BYTES: usize = 1 << 20;
+const READ_AHEAD: usize = 1 << 20;
+
+/// Something to be judged.
+pub(crate) enum Job {
+    Decision(Box<Case>),
+    Certificate(Box<Certificate>),
+}
+
+/// What a certificate is verified with.
+struct Open {
+    decided_at: Timestamp,
+    issuer: String,
+    issuer_key: Digest,
+    tbs: Vec<u8>,
+    start: Option<Arc<StartEntry>>,
+}
+
+/// The thread that reads.
+pub(crate) struct Reading<'l> {
+    library: &'l Library,
+    start: Option<Arc<StartEntry>>,
+    /// The id of the start's issuers.
+    deployment: Option<Digest>,
+    /// The first roster, as the caller knows it.
+    roster: Option<Digest>,
+    sets: Sets,
+    changes: u64,
+    /// Decisions under sets that nobody had to agree to.
+    rehearsed: u64,
+    /// Decisions of before there were sets.
+    without_set: u64,
+    open: HashMap<u64, Open>,
+    batch: Vec<Job>,
+    /// What the thread that reads has found itself.
+    pub(crate) tally: Tally,
+}
+
+impl<'l> Reading<'l> {
+    pub(crate) fn new(library: &'l Library, roster: Option<Digest>) -> Self {
+        Self {
+            library,
+            start: None,
+            deployment: None,
+            roster,
+            sets: Sets::default(),
+            changes: 0,
+            rehearsed: 0,
+            without_set: 0,
+            open: HashMap::new(),
+            batch: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+
+    /// Reads all of it, and hands over what is to be judged.
+    pub(crate) fn all(
+        &mut self,
+        path: &Path,
+        progress: &mut dyn FnMut(ReplayProgress),
+        hand_over: &mut dyn FnMut(Vec<Job>) -> bool,
+    ) -> Result<ExportReport, ReplayError> {
+        let file = File::open(path).map_err(ReplayError::File)?;
+        let total = file.metadata().map_err(ReplayError::File)?.len();
+        let mut reader = ExportReader::open(BufReader::with_capacity(READ_AHEAD, file))?;
+        let (mut entries, mut bytes) = (0, 0);
+        while let Some(item) = reader.next()? {
+            match item {
+                ExportItem::Blob { place, kind, .. } => self.library.put(kind, place),
+                ExportItem::Earlier(_, Body::Start(start)) => self.start(start),
+                ExportItem::Earlier(entry, Body::Policy(policy)) => self.policy(&entry, &policy),
+                ExportItem::Earlier(..) => {}
+                ExportItem::Entry(entry, body) => {
+                    entries += 1;
+                    bytes += entry.body.len();
+                    self.entry(&entry, body);
+                }
+            }
+            if self.batch.len() >= BATCH || bytes >= BATCH_BYTES {
+                bytes = 0;
+                progress(ReplayProgress {
+                    bytes: reader.offset(),
+                    total,
+                    entries,
+                });
+                if !hand_over(std::mem::take(&mut self.batch)) {
+                    return Err(ReplayError::Thread("all of them ended".to_owned()));
+                }
+            }
+        }
+        hand_over(std::mem::take(&mut self.batch));
+        reader.report().ok_or(ReplayError::Export(ExportError::Truncated))
+    }
+
+    fn start(&mut self, start: StartEntry) {
+        let issuers = start.issuers.iter();
+        self.deployment = Some(deployment_id(
+            issuers.map(|issuer| (issuer.name.as_str(), issuer.key)),
+        ));
+        self.start = Some(Arc::new(start));
+    }
+
+    fn entry(&mut self, entry: &RawEntry, body: Body) {
+        match body {
+            Body::Start(start) => self.start(start),
+            Body::Policy(policy) => self.policy(entry, &policy),
+            Body::Decision(decision) => self.decision(entry, decision),
+            Body::Certificate(part) => {
+                let Some(decision) = entry.refers else { return };
+                match self.open.remove(&decision) {
+                    Some(open) => self.batch.push(Job::Certificate(Box::new(Certificate {
+                        decision,
+                        decided_at: open.decided_at,
+                        issuer: open.issuer,
+                        issuer_key: open.issuer_key,
+                        tbs: open.tbs,
+                        part,
+                        start: open.start,
+                    }))),
+                    // Its decision is in the export of an earlier time.
+                    None => self.tally.uncompared(decision, Uncompared::Certificate),
+                }
+            }
+            Body::Failed { .. } | Body::Unreleased => {
+                if let Some(decision) = entry.refers {
+                    self.open.remove(&decision);
+                }
+            }
+            Body::Blob(_) => {}
+        }
+    }
+
+    /// What decides changes: judged at once, so that every decision after it meets what follows.
+    fn policy(&mut self, entry: &RawEntry, policy: &PolicyEntry) {
+        self.changes += 1;
+        let library = self.library;
+        let read = |blob| library.bytes::<Problem>(BlobKind::Statement, "statement", blob);
+        let applied = self.sets.apply(entry.sequence, entry.recorded_at, policy, &read);
+        if let Err(problem) = applied {
+            return self.tally.found(entry.sequence, problem);
+        }
+        if policy.event == PolicyEvent::Roster
+            && let Some(due) = self.roster.filter(|due| *due != policy.statement)
+        {
+            let text = format!("the first roster is {}, and you know {due}", policy.statement);
+            self.tally.found(entry.sequence, Problem::Change(text));
+        }
+        self.reports(entry);
+    }
+
+    /// The admission reports that people agreed to are there.
+    fn reports(&mut self, entry: &RawEntry) {
+        let active = self
+            .sets
+            .all()
+            .last()
+            .filter(|active| active.sequence == entry.sequence);
+        let reports = active.into_iter().flat_map(|active| &active.set.entries);
+        let absent: Vec<Digest> = reports
+            .filter_map(|entry| entry.report)
+            .filter(|report| !self.library.has(BlobKind::Report, report))
+            .collect();
+        for report in absent {
+            let problem = Problem::Absent {
+                what: "admission report",
+                digest: report.to_string(),
+            };
+            self.tally.found(entry.sequence, problem);
+        }
+    }
+
+    fn in_force(&mut self, entry: &RawEntry, decision: &DecisionEntry) -> Option<Arc<InForce>> {
+        let in_force = match self.sets.in_force() {
+            Some(in_force) => Some(in_force),
+            // Who names a roster expects sets.
+            None => self.roster.map(|_| Arc::new(InForce::default())),
+        };
+        if entry.entry_kind() == Ok(EntryKind::Decision) && decision.kind == CertificateKind::Workload {
+            match &in_force {
+                None => self.without_set += 1,
+                Some(in_force) if in_force.approvals(in_force.number()) == Some(0) => self.rehearsed += 1,
+                Some(_) => {}
+            }
+        }
+        in_force
+    }
+
+    fn decision(&mut self, entry: &RawEntry, decision: DecisionEntry) {
+        // The reader has seen to it that the kind is known.
+        let Ok(kind) = entry.entry_kind() else { return };
+        if kind == EntryKind::Decision {
+            self.open.insert(
+                entry.sequence,
+                Open {
+                    decided_at: entry.recorded_at,
+                    issuer: decision.issuer.clone(),
+                    issuer_key: decision.issuer_key,
+                    tbs: decision.tbs.clone(),
+                    start: self.start.clone(),
+                },
+            );
+        }
+        let in_force = self.in_force(entry, &decision);
+        self.batch.push(Job::Decision(Box::new(Case {
+            sequence: entry.sequence,
+            kind,
+            recorded_at: entry.recorded_at,
+            decision,
+            start: self.start.clone(),
+            deployment: self.deployment,
+            in_force,
+        })));
+    }
+
+    pub(crate) fn seen(&self) -> SetsSeen {
+        SetsSeen {
+            first_roster: self.sets.first_roster(),
+            changes: self.changes,
+            revoked: self.sets.revoked().iter().copied().collect(),
+            activated: self.sets.all().map(SetSeen::of).collect(),
+            rehearsed: self.rehearsed,
+            without_set: self.without_set,
+        }
+    }
+}

@@ -1,0 +1,354 @@
+//! What decided, and who had agreed: the policy entries of a ledger, judged again one after another.
+//!
+//! The judgement is the statement crate's, on the signatures that the entries bring in; nothing that an entry says of
+//! itself is believed. A change that does not hold is a problem at its entry and takes no effect here: what was
+//! decided under it is then contradicted by what is in force.
+//!
+//! What it cannot know is whether the first roster is the one that the deployment began with: who reads has to bring
+//! its digest, as the trust anchors of certificates.
+
+mod in_force;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use sealwright_identity::{Digest, Timestamp};
+use sealwright_ledger::{PolicyEntry, PolicyEvent};
+use sealwright_runtime::Chain;
+use sealwright_statement::policy::{
+    self, Case, Name, Pushers, Restorable, Revision, Revisions, Revocation, Roster, Set, Verdict,
+};
+use sealwright_statement::{Envelope, Sealed, Signed, Statement};
+
+pub(crate) use self::in_force::{Due, InForce};
+use crate::problem::{Problem, shown};
+
+/// How far the time of a judgement may lie from the record's.
+const MAX_APART: Duration = Duration::from_secs(5 * 60);
+
+/// Reads the blob with an armoured statement.
+pub type ReadStatement<'a> = &'a dyn Fn(Digest) -> Result<Vec<u8>, Problem>;
+
+/// A policy set that took effect.
+#[derive(Clone, Debug)]
+pub struct Activated {
+    /// The set.
+    pub set: Sealed<Set>,
+    /// The entry by which it took effect.
+    pub sequence: u64,
+    /// The gate's time when it judged the set.
+    pub judged_at: Timestamp,
+    /// When the next set took effect.
+    pub until: Option<Timestamp>,
+    /// Who agreed, and who did and does not count.
+    pub verdict: Verdict,
+    /// The roster by which it was judged.
+    pub roster: Digest,
+    /// Made from the configuration of a rehearsal.
+    pub seeded: bool,
+}
+
+impl Activated {
+    /// How many people agreed.
+    #[must_use]
+    pub fn approvals(&self) -> u32 {
+        u32::try_from(self.verdict.counted.len()).unwrap_or(u32::MAX)
+    }
+}
+
+/// All that ever decided, as far as the entries were read.
+#[derive(Clone, Debug, Default)]
+pub struct Sets {
+    /// The sequence of the last entry.
+    last: u64,
+    roster: Option<Sealed<Roster>>,
+    first_roster: Option<Digest>,
+    activated: BTreeMap<u64, Activated>,
+    revisions: Revisions,
+    pushers: Pushers,
+    revoked: BTreeSet<Digest>,
+    in_force: Option<Arc<InForce>>,
+}
+
+/// What an entry brings in.
+struct Brought {
+    own: Envelope,
+    revisions: Vec<Signed<Revision>>,
+    roster: Option<Signed<Roster>>,
+}
+
+impl Sets {
+    /// A policy entry.
+    ///
+    /// A set is judged for the deployment that it names: that this was the one that issued is for each record to show.
+    ///
+    /// # Errors
+    /// When what it says took effect could not have; then it does not here.
+    pub fn apply(
+        &mut self,
+        sequence: u64,
+        recorded_at: Timestamp,
+        entry: &PolicyEntry,
+        read: ReadStatement<'_>,
+    ) -> Result<(), Problem> {
+        let applied = self.take(sequence, recorded_at, entry, read);
+        self.last = self.last.max(sequence);
+        // Also a change that does not hold says that policies are no longer the configuration's.
+        self.in_force = Some(Arc::new(InForce::of(self)));
+        applied
+    }
+
+    /// The digest of the first roster: whoever trusts nobody compares it with the one that they know.
+    #[must_use]
+    pub const fn first_roster(&self) -> Option<Digest> {
+        self.first_roster
+    }
+
+    /// The set of this number, if one took effect.
+    #[must_use]
+    pub fn activated(&self, number: u64) -> Option<&Activated> {
+        self.activated.get(&number)
+    }
+
+    /// Every set that took effect, by number.
+    pub fn all(&self) -> impl ExactSizeIterator<Item = &Activated> {
+        self.activated.values()
+    }
+
+    /// A revision that a set brought in.
+    #[must_use]
+    pub fn revision(&self, digest: &Digest) -> Option<&Sealed<Revision>> {
+        self.revisions.get(digest)
+    }
+
+    /// Who pushed a revision, by the roster that was in force when it came in.
+    pub fn pushers(&self, revision: &Digest) -> impl Iterator<Item = &Name> {
+        self.pushers.get(revision).into_iter().flatten()
+    }
+
+    /// The revisions that were revoked.
+    #[must_use]
+    pub const fn revoked(&self) -> &BTreeSet<Digest> {
+        &self.revoked
+    }
+
+    /// What requests meet now; `None` where no policy entry was read.
+    pub(crate) fn in_force(&self) -> Option<Arc<InForce>> {
+        self.in_force.clone()
+    }
+
+    fn take(
+        &mut self,
+        sequence: u64,
+        recorded_at: Timestamp,
+        entry: &PolicyEntry,
+        read: ReadStatement<'_>,
+    ) -> Result<(), Problem> {
+        if sequence <= self.last {
+            return Err(wrong("it does not follow the policy entry before it"));
+        }
+        let apart = entry
+            .judged_at
+            .saturating_since(recorded_at)
+            .max(recorded_at.saturating_since(entry.judged_at));
+        if apart > MAX_APART {
+            return Err(wrong(&format!(
+                "it was judged at {}, and recorded at {recorded_at}",
+                entry.judged_at
+            )));
+        }
+        let mut brought = Brought::read(entry, read)?;
+        match entry.event {
+            PolicyEvent::Roster => self.begin(entry, open(brought.own)?),
+            PolicyEvent::Set => {
+                let set: Signed<Set> = open(brought.own.clone())?;
+                let fresh = self.take_in(&mut brought.revisions)?;
+                let activated = self.set(sequence, entry, &set, &brought);
+                if activated.is_err() {
+                    for digest in fresh {
+                        self.revisions.remove(&digest);
+                        self.pushers.remove(&digest);
+                    }
+                }
+                activated
+            }
+            PolicyEvent::Revocation => self.revocation(entry, &open(brought.own.clone())?, &brought),
+        }
+    }
+
+    fn begin(&mut self, entry: &PolicyEntry, roster: Signed<Roster>) -> Result<(), Problem> {
+        if self.roster.is_some() {
+            return Err(wrong("a roster was there before it"));
+        }
+        if entry.number != 0 || entry.approvals != 0 {
+            return Err(wrong("nobody can have agreed to the first roster"));
+        }
+        self.first_roster = Some(roster.statement.digest());
+        self.roster = Some(roster.statement);
+        Ok(())
+    }
+
+    fn set(
+        &mut self,
+        sequence: u64,
+        entry: &PolicyEntry,
+        set: &Signed<Set>,
+        brought: &Brought,
+    ) -> Result<(), Problem> {
+        let roster = self.roster.as_ref().ok_or_else(no_roster)?;
+        let case = self.case(
+            roster,
+            brought,
+            set.statement.deployment,
+            set.statement.restores,
+            entry,
+        );
+        let approved = policy::judge(set, &case).map_err(|error| wrong(&Chain(&error).to_string()))?;
+        let activated = Activated {
+            set: approved.set().statement.clone(),
+            sequence,
+            judged_at: entry.judged_at,
+            until: None,
+            verdict: approved.verdict().clone(),
+            roster: roster.digest(),
+            seeded: entry.seeded,
+        };
+        recorded(entry, activated.set.number, &activated.verdict)?;
+        if entry.seeded && roster.threshold > 0 {
+            return Err(wrong("a configuration decides nothing where people must agree"));
+        }
+        if let Some(next) = &brought.roster {
+            self.roster = Some(next.statement.clone());
+        }
+        if let Some(mut last) = self.activated.last_entry() {
+            last.get_mut().until = Some(entry.judged_at);
+        }
+        self.activated.insert(activated.set.number, activated);
+        Ok(())
+    }
+
+    fn revocation(
+        &mut self,
+        entry: &PolicyEntry,
+        revocation: &Signed<Revocation>,
+        brought: &Brought,
+    ) -> Result<(), Problem> {
+        let roster = self.roster.as_ref().ok_or_else(no_roster)?;
+        let case = self.case(roster, brought, revocation.statement.deployment, None, entry);
+        let approved =
+            policy::judge_revocation(revocation, &case).map_err(|error| wrong(&Chain(&error).to_string()))?;
+        let number = self.activated.last_key_value().map_or(0, |(number, _)| *number);
+        recorded(entry, number, approved.verdict())?;
+        self.revoked.insert(approved.revocation().statement.revision);
+        Ok(())
+    }
+
+    /// Adds revisions with their pushers; returns those that were not there.
+    fn take_in(&mut self, revisions: &mut Vec<Signed<Revision>>) -> Result<Vec<Digest>, Problem> {
+        let roster = self.roster.as_ref().ok_or_else(no_roster)?;
+        let mut pushed = Vec::new();
+        for revision in revisions.drain(..) {
+            let digest = revision.statement.digest();
+            if !self.revisions.contains_key(&digest) {
+                let people =
+                    policy::pushers(&revision, roster).map_err(|error| wrong(&Chain(&error).to_string()))?;
+                pushed.push((digest, revision.statement, people));
+            }
+        }
+        let mut fresh = Vec::with_capacity(pushed.len());
+        for (digest, revision, people) in pushed {
+            self.revisions.insert(digest, revision);
+            self.pushers.insert(digest, people);
+            fresh.push(digest);
+        }
+        Ok(fresh)
+    }
+
+    /// A rehearsal is a ledger that began as one: no later roster can have the threshold 0.
+    fn case<'a>(
+        &'a self,
+        roster: &'a Sealed<Roster>,
+        brought: &'a Brought,
+        deployment: Digest,
+        restores: Option<u64>,
+        entry: &PolicyEntry,
+    ) -> Case<'a> {
+        let old = restores.and_then(|number| self.activated.get(&number));
+        Case {
+            deployment,
+            rehearsal: roster.threshold == 0,
+            previous: self.activated.last_key_value().map(|(_, active)| &active.set),
+            roster,
+            next_roster: brought.roster.as_ref().map(|roster| &roster.statement),
+            revisions: &self.revisions,
+            pushers: &self.pushers,
+            revoked: &self.revoked,
+            restorable: old.map(|old| Restorable {
+                set: &old.set,
+                until: old.until.unwrap_or(entry.judged_at),
+            }),
+            now: entry.judged_at,
+        }
+    }
+}
+
+impl Brought {
+    fn read(entry: &PolicyEntry, read: ReadStatement<'_>) -> Result<Self, Problem> {
+        let mut own = None;
+        let (mut revisions, mut roster) = (Vec::new(), None);
+        for place in &entry.brings {
+            let text = String::from_utf8(read(place.blob)?).map_err(|_| wrong("a statement is not text"))?;
+            let envelope = Envelope::parse(&text).map_err(|error| wrong(&Chain(&error).to_string()))?;
+            if envelope.digest() != place.statement {
+                return Err(wrong("a statement has another digest than it says"));
+            }
+            if place.statement == entry.statement {
+                own = Some(envelope);
+            } else if envelope.kind() == Revision::TYPE {
+                revisions.push(open(envelope)?);
+            } else {
+                roster = Some(open(envelope)?);
+            }
+        }
+        Ok(Self {
+            own: own.ok_or_else(|| wrong("it does not bring in its own statement"))?,
+            revisions,
+            roster,
+        })
+    }
+}
+
+/// Whether an entry says of a change what was found.
+fn recorded(entry: &PolicyEntry, number: u64, verdict: &Verdict) -> Result<(), Problem> {
+    if entry.number != number {
+        return Err(wrong(&format!(
+            "it says that set {} is in force, and that is {number}",
+            entry.number
+        )));
+    }
+    if u64::try_from(verdict.counted.len()).ok() != Some(u64::from(entry.approvals)) {
+        return Err(wrong(&format!(
+            "{} people agreed, and {} were recorded",
+            verdict.counted.len(),
+            entry.approvals
+        )));
+    }
+    Ok(())
+}
+
+fn open<T: Statement>(envelope: Envelope) -> Result<Signed<T>, Problem> {
+    envelope.open().map_err(|error| wrong(&Chain(&error).to_string()))
+}
+
+fn no_roster() -> Problem {
+    wrong("no roster was there before it")
+}
+
+fn wrong(what: &str) -> Problem {
+    Problem::Change(shown(what))
+}

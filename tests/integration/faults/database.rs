@@ -168,14 +168,19 @@ impl Disk {
         Some(disk)
     }
 
+    /// Mounts it again. It is busy for as long as a killed process's last threads hold its files, which is a
+    /// moment longer than `/proc` shows the process as running.
     fn again(&self, how: &str) {
-        let mut mount = Command::new("mount");
-        let output = mount
-            .args(["-o", &format!("remount,{how}")])
-            .arg(&self.0)
-            .output();
-        let output = output.unwrap();
-        assert!(output.status.success(), "{output:?}");
+        let mut last = None;
+        let mounted = within(|| {
+            let mut mount = Command::new("mount");
+            mount.args(["-o", &format!("remount,{how}")]).arg(&self.0);
+            let output = mount.output().unwrap();
+            let mounted = output.status.success().then_some(());
+            last = Some(output);
+            mounted
+        });
+        assert!(mounted.is_some(), "{last:?}");
     }
 
     /// Writes until there is no room.

@@ -5,13 +5,14 @@
 
 use sealwright_identity::{Digest, SerialNumber, Timestamp};
 
+mod ceremony;
 mod policy;
 
 use crate::{
     codec::{CodecError, FieldWriter, array, read_body, read_nested, text},
     entry::{
-        BlobKind, CertificateKind, DecisionEntry, Denial, EntryKind, PolicyEntry, PolicyRef, Renewal, SetRef,
-        StartEntry,
+        BlobKind, CeremonyEntry, CertificateKind, DecisionEntry, Denial, EntryKind, PolicyEntry, PolicyRef,
+        Renewal, SetRef, StartEntry,
     },
 };
 
@@ -35,6 +36,8 @@ pub enum Body {
     Blob(BlobRef),
     /// What decides was changed.
     Policy(PolicyEntry),
+    /// A key's ceremony was verified.
+    Ceremony(CeremonyEntry),
 }
 
 /// What a certificate has besides the to-be-signed bytes.
@@ -209,6 +212,7 @@ pub(crate) fn encode_blob(blob: &BlobRef) -> Option<Vec<u8>> {
     fields.finish()
 }
 
+pub(crate) use ceremony::encode as encode_ceremony;
 pub(crate) use policy::encode as encode_policy_entry;
 
 /// Reads a body of a given kind; `serial` is the row's.
@@ -226,6 +230,7 @@ pub(crate) fn decode(kind: EntryKind, serial: Option<&[u8]>, body: &[u8]) -> Res
         },
         EntryKind::Blob => decode_blob(body),
         EntryKind::Policy => policy::decode(body).map(Body::Policy),
+        EntryKind::Ceremony => ceremony::decode(body).map(Body::Ceremony),
     }
 }
 

@@ -29,11 +29,13 @@ pub enum EntryKind {
     Blob,
     /// What decides was changed: a policy set took effect, a revision was revoked.
     Policy,
+    /// A key's ceremony was verified: from now on it may sign.
+    Ceremony,
 }
 
 impl EntryKind {
     /// Every kind, in the order of the codes.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Start,
         Self::Decision,
         Self::Certificate,
@@ -43,6 +45,7 @@ impl EntryKind {
         Self::Unreleased,
         Self::Blob,
         Self::Policy,
+        Self::Ceremony,
     ];
 
     /// The number that stands for the kind in the database and under the hash.
@@ -58,6 +61,7 @@ impl EntryKind {
             Self::Unreleased => 7,
             Self::Blob => 8,
             Self::Policy => 9,
+            Self::Ceremony => 10,
         }
     }
 
@@ -239,6 +243,29 @@ impl PolicyEvent {
     }
 }
 
+/// The gate verified the transcript of the ceremony that made an issuer's key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CeremonyEntry {
+    /// The issuer that the key was verified for; others with the same key need no entry of their own.
+    pub issuer: String,
+    /// SHA-256 of the key (SPKI).
+    pub key: Digest,
+    /// The digest that names the transcript: that of its sums.
+    pub transcript: Digest,
+    /// The digest of the roster whose people agreed.
+    pub roster: Digest,
+    /// The digest of the plan that they agreed to.
+    pub plan: Digest,
+    /// The plan's random id, 32 hexadecimal digits.
+    pub ceremony: String,
+    /// Whether it was for practice.
+    pub rehearsal: bool,
+    /// The people who signed the transcript's end, by name.
+    pub signed_by: Vec<String>,
+    /// The digest of the blob with the transcript's files.
+    pub blob: Digest,
+}
+
 /// Where a statement lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatementRef {
@@ -357,11 +384,13 @@ pub enum BlobKind {
     Source,
     /// An admission report.
     Report,
+    /// The files of a key ceremony's transcript, a tar archive.
+    Transcript,
 }
 
 impl BlobKind {
     /// Every kind, in the order of the codes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Module,
         Self::Settings,
         Self::EngineProfile,
@@ -370,6 +399,7 @@ impl BlobKind {
         Self::Statement,
         Self::Source,
         Self::Report,
+        Self::Transcript,
     ];
 
     /// The number that stands for the kind in the database.
@@ -384,6 +414,7 @@ impl BlobKind {
             Self::Statement => 6,
             Self::Source => 7,
             Self::Report => 8,
+            Self::Transcript => 9,
         }
     }
 

@@ -18,7 +18,8 @@ use crate::{
     chain::{Instance, identity_tags},
     config::LedgerConfig,
     entry::{
-        Appended, BlobKind, CertificateEntry, DecisionEntry, EntryKind, FailedEntry, PolicyEntry, StartEntry,
+        Appended, BlobKind, CeremonyEntry, CertificateEntry, DecisionEntry, EntryKind, FailedEntry,
+        PolicyEntry, StartEntry,
     },
     error::Error,
     reader::{LedgerReader, ReadError},
@@ -106,6 +107,15 @@ impl Ledger {
     /// As for [`Self::append`]; no rate limit applies.
     pub async fn policy(&self, entry: &PolicyEntry) -> Result<Appended, Error> {
         self.append_body(EntryKind::Policy, None, body::encode_policy_entry(entry))
+            .await
+    }
+
+    /// Records that a key's ceremony was verified, before the key signs. The transcript's files are a blob already.
+    ///
+    /// # Errors
+    /// As for [`Self::append`]; no rate limit applies.
+    pub async fn ceremony(&self, entry: &CeremonyEntry) -> Result<Appended, Error> {
+        self.append_body(EntryKind::Ceremony, None, body::encode_ceremony(entry))
             .await
     }
 

@@ -16,7 +16,8 @@
 //!
 //! One SQLite database (write-ahead log, full sync), one writer ([`Ledger`]) with an exclusive lock, any number of readers
 //! ([`LedgerReader`]). Tables: `instance` (a random id; the chain begins with its hash), `entries`, `blobs` (modules,
-//! settings, engine profiles, chains, signed statements, source archives, admission reports: once each, vouched for by an entry), `lookups` (from names to entries; derived).
+//! settings, engine profiles, chains, signed statements, source archives, admission reports, transcripts of key ceremonies:
+//! once each, vouched for by an entry), `lookups` (from names to entries; derived).
 //! Triggers refuse UPDATE and DELETE.
 //!
 //! An entry has: `sequence`, `kind`, `recorded_at` (µs since the Unix epoch), `settled` (every decision before this
@@ -43,6 +44,10 @@
 //! | 32, 33 | digest of the statement, µs when the gate judged it | " |
 //! | 34, 35 | how many people agreed (4 bytes), 1 when made from configuration | " |
 //! | 36 | repeated: digest of a statement that is brought in, digest of the blob with its armoured file | " |
+//! | 3, 4 | issuer's name, SHA-256 of its key | ceremony |
+//! | 40, 41, 42 | digests of the transcript, of the roster, of the plan | " |
+//! | 43, 44 | the ceremony's id, 1 for a rehearsal | " |
+//! | 45, 46 | repeated: who signed the end; digest of the blob with the transcript's files | " |
 //!
 //! An export ([`export`]) is JSON lines of the same columns with what they name, verified without a database.
 
@@ -69,9 +74,9 @@ pub use chain::{Head, Instance, RawEntry};
 pub use codec::CodecError;
 pub use config::LedgerConfig;
 pub use entry::{
-    Appended, BlobKind, CertificateEntry, CertificateKind, DecisionEntry, Denial, EntryKind, FailedEntry,
-    IssuerFacts, Outcome, PolicyEntry, PolicyEvent, PolicyFacts, PolicyRef, Renewal, SetRef, StartEntry,
-    StatementRef, TokenFacts,
+    Appended, BlobKind, CeremonyEntry, CertificateEntry, CertificateKind, DecisionEntry, Denial, EntryKind,
+    FailedEntry, IssuerFacts, Outcome, PolicyEntry, PolicyEvent, PolicyFacts, PolicyRef, Renewal, SetRef,
+    StartEntry, StatementRef, TokenFacts,
 };
 pub use error::{Error, SharedSource};
 pub use export::{

@@ -156,9 +156,31 @@ impl LedgerReader {
     /// # Errors
     /// As for [`Self::entry`].
     pub async fn policy_entries_after(&self, sequence: u64, limit: u32) -> Result<Vec<RawEntry>, ReadError> {
+        // The kind stands there as a number: only so SQLite takes the index.
+        self.some_after("kind = 9", sequence, limit).await
+    }
+
+    /// Up to `limit` entries after a given one that say whose ceremony made an issuer's key, in order.
+    ///
+    /// # Errors
+    /// As for [`Self::entry`].
+    pub async fn ceremony_entries_after(
+        &self,
+        sequence: u64,
+        limit: u32,
+    ) -> Result<Vec<RawEntry>, ReadError> {
+        self.some_after("kind = 10", sequence, limit).await
+    }
+
+    async fn some_after(
+        &self,
+        condition: &'static str,
+        sequence: u64,
+        limit: u32,
+    ) -> Result<Vec<RawEntry>, ReadError> {
         let mut connection = self.connections.bounded().await?;
         let text = format!(
-            "SELECT {ENTRY_COLUMNS} FROM entries WHERE kind = 9 AND sequence > ? ORDER BY sequence LIMIT ?"
+            "SELECT {ENTRY_COLUMNS} FROM entries WHERE {condition} AND sequence > ? ORDER BY sequence LIMIT ?"
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(text))
             .bind(i64::try_from(sequence).unwrap_or(i64::MAX))

@@ -34,6 +34,7 @@ const STEPS: &[&str] = &[
     include_str!("schema/0001_ledger.sql"),
     include_str!("schema/0002_once.sql"),
     include_str!("schema/0003_policies.sql"),
+    include_str!("schema/0004_ceremonies.sql"),
 ];
 
 /// The number of the last step.

@@ -127,7 +127,7 @@ struct Writer<'w> {
 
 impl Writer<'_> {
     /// What was there before the part and is not named by digest in it: every change of what decides with the statements
-    /// that it brought in, the start in force, the issuers' chains, settings, descriptions of engines, reports and
+    /// that it brought in, the ceremonies of keys, the start in force, the issuers' chains, settings, descriptions of engines, reports and
     /// sources. Modules wait until they are named.
     async fn context(&mut self) -> Result<(), ReadError> {
         if self.after.sequence == 0 || self.last == 0 {
@@ -159,11 +159,13 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// All that ever decided is judged from its beginning: a set follows the one before, and a roster another.
+    /// All that ever decided is judged from its beginning: a set follows the one before, and a roster another. And every
+    /// key that signs has its ceremony before it.
     async fn changes(&mut self, before: i64) -> Result<(), ReadError> {
         let changes: Vec<i64> = sqlx::query_scalar(
-            // The kind stands there as a number: only so SQLite takes the index.
-            "SELECT sequence FROM entries WHERE kind = 9 AND sequence <= ? ORDER BY sequence",
+            // The kinds stand there as numbers, each alone: only so SQLite takes the indexes.
+            "SELECT sequence FROM entries WHERE kind = 9 AND sequence <= ?1 \
+             UNION ALL SELECT sequence FROM entries WHERE kind = 10 AND sequence <= ?1 ORDER BY sequence",
         )
         .bind(before)
         .fetch_all(&mut self.connection)

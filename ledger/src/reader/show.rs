@@ -89,6 +89,7 @@ impl Record {
             Body::Failed { reason } => put(&mut json, "reason", json!(reason)),
             Body::Certificate(part) => put(&mut json, "fingerprint", json!(part.fingerprint)),
             Body::Policy(policy) => put(&mut json, "policy", json!(policy)),
+            Body::Ceremony(ceremony) => put(&mut json, "ceremony", json!(ceremony)),
             Body::Unreleased => {}
         }
         Value::Object(json)

@@ -277,6 +277,6 @@ const fn is_public(kind: BlobKind) -> bool {
         BlobKind::Module | BlobKind::Settings | BlobKind::Statement | BlobKind::Source | BlobKind::Report => {
             true
         }
-        BlobKind::EngineProfile | BlobKind::Chain | BlobKind::Other => false,
+        BlobKind::EngineProfile | BlobKind::Chain | BlobKind::Other | BlobKind::Transcript => false,
     }
 }

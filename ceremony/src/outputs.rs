@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use sealwright_hsm::Pkcs11Uri;
 use sealwright_identity::Digest;
@@ -13,6 +13,7 @@ use sealwright_x509::pem;
 
 use crate::approval::ApprovedPlan;
 use crate::error::Error;
+use crate::files::Files;
 use crate::head::Head;
 use crate::run::Run;
 
@@ -169,42 +170,9 @@ pub(crate) fn write_signatures(folder: &Path, signed: &Signed<Head>) -> Result<(
 
 /// Writes the sums over every file but themselves; gives their digest.
 pub(crate) fn write_sums(folder: &Path) -> Result<Digest, Error> {
-    let text = sums(folder)?;
+    let text = Files::read(folder)?.sums();
     write(folder, &file(SUMS, text.clone()))?;
     Ok(Digest::of(text.as_bytes()))
-}
-
-/// As `sha256sum` writes them, by path.
-pub(crate) fn sums(folder: &Path) -> Result<String, Error> {
-    let mut text = String::new();
-    for path in walk(folder)? {
-        let name = path
-            .strip_prefix(folder)
-            .map_or_else(|_| path.clone(), Path::to_path_buf);
-        if name != Path::new(SUMS) {
-            let digest = sealwright_hsm::ceremony::hash_file(&path).map_err(Error::files(&path))?;
-            let _ = writeln!(text, "{}  {}", hex::encode(digest.as_bytes()), name.display());
-        }
-    }
-    Ok(text)
-}
-
-/// Every file below a folder, sorted.
-pub(crate) fn walk(folder: &Path) -> Result<Vec<PathBuf>, Error> {
-    let mut found = Vec::new();
-    let mut folders = vec![folder.to_owned()];
-    while let Some(folder) = folders.pop() {
-        for entry in fs::read_dir(&folder).map_err(Error::files(&folder))? {
-            let path = entry.map_err(Error::files(&folder))?.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    Ok(found)
 }
 
 /// Whole or not at all, and durable.

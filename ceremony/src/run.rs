@@ -121,12 +121,15 @@ impl Ceremony {
     }
 }
 
+/// What a journal led to.
+pub(crate) struct Followed {
+    pub(crate) head: Head,
+    pub(crate) files: Vec<OutputFile>,
+    pub(crate) certificates: Vec<MadeCertificate>,
+}
+
 /// Runs the program over a journal that is whole, without a token: whatever it holds must be what the plan leads to.
-/// Gives the end of it, what was made, and the journal.
-pub(crate) fn follow(
-    approved: &ApprovedPlan,
-    mut journal: Journal,
-) -> Result<(Head, Vec<OutputFile>, Journal), Error> {
+pub(crate) fn follow(approved: &ApprovedPlan, mut journal: Journal) -> Result<Followed, Error> {
     begin(&mut journal, approved)?;
     journal.follow_notes()?;
     let declared: Option<Declared> = journal.follow_fact(CLOSING, DECLARED)?;
@@ -158,7 +161,11 @@ pub(crate) fn follow(
             ),
         ));
     }
-    Ok((head, files, run.journal))
+    Ok(Followed {
+        head,
+        files,
+        certificates: run.certificates.into_values().collect(),
+    })
 }
 
 /// The first fact: what this transcript is of.

@@ -9,20 +9,22 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use sealwright_identity::{Digest, ManualClock, Timestamp};
+use sealwright_statement::policy::Name;
 use sealwright_statement::{Envelope, Signed};
 use serde::Serialize;
 use std::sync::Arc;
 
 use crate::approval::{Approval, ApprovedPlan, Signatory};
 use crate::error::Error;
-use crate::head::Head;
+use crate::files::Files;
+use crate::head::{Head, Outcome};
 use crate::id::CeremonyId;
-use crate::journal::{Event, Journal};
-use crate::outputs::{self, APPROVALS, PLAN, ROSTER, SIGNATURES, SUMS};
+use crate::journal::{Event, Journal, Kind};
+use crate::outputs::{APPROVALS, PLAN, ROSTER, SIGNATURES, SUMS};
 use crate::plan::LintedPlan;
 use crate::roster::{Role, Roster};
 use crate::run::{self, EVENTS};
-use crate::transcript::{Transcript, chain, text};
+use crate::transcript::chain;
 
 /// What a transcript was seen to say.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -38,7 +40,7 @@ pub struct Verified {
     /// The roster's digest: what must be known from elsewhere.
     pub roster: Digest,
     /// How it ended.
-    pub outcome: crate::head::Outcome,
+    pub outcome: Outcome,
     /// How many events there are.
     pub events: u64,
     /// The digest of the last one.
@@ -57,6 +59,22 @@ pub struct Verified {
     pub digest: Digest,
     /// What a reader should know.
     pub remarks: Vec<String>,
+    /// The CA certificates that it made or imported.
+    #[serde(skip)]
+    pub certificates: Vec<VerifiedCertificate>,
+}
+
+/// A CA certificate that a ceremony made or imported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedCertificate {
+    /// The step.
+    pub name: Name,
+    /// SHA-256 of its key (SPKI).
+    pub key: Digest,
+    /// The certificate, DER.
+    pub der: Vec<u8>,
+    /// The certificates above it, its issuer first, the root last; none for a root.
+    pub parents: Vec<Vec<u8>>,
 }
 
 /// Verifies a transcript's folder.
@@ -64,55 +82,59 @@ pub struct Verified {
 /// # Errors
 /// With the first thing that does not hold.
 pub fn verify(folder: &Path) -> Result<Verified, Error> {
-    let sums = outputs::sums(folder)?;
-    if text(folder, SUMS)? != sums {
-        return Err(Error::check(SUMS, "the sums are not those of the files"));
-    }
-    let plan = LintedPlan::read(&text(folder, PLAN)?)?;
-    let roster = Roster::read(&text(folder, ROSTER)?)?;
-    let transcript = Transcript::open(folder)?;
+    verify_files(&Files::read(folder)?)
+}
 
-    let clock = Arc::new(ManualClock::at(Timestamp::default()));
-    let journal = Journal::replay(&folder.join(EVENTS), plan.digest(), clock)?;
-    let (Some(first), Some(last)) = (journal.events().first(), journal.events().last()) else {
-        return Err(Error::check(EVENTS, "there are no events"));
-    };
-    let (from, to) = (first.time, last.time);
+/// Verifies a transcript by its files. No program and no token is asked.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_files(files: &Files) -> Result<Verified, Error> {
+    let Parts {
+        approved,
+        head: signed,
+        journal,
+        approvals: mut expected,
+        from,
+        to,
+    } = Parts::read(files)?;
     let mut remarks = remarks(journal.events());
     let sessions = journal
         .events()
         .iter()
         .filter(|event| event.step.starts_with("session-") && event.call == "module")
         .count();
-    let (approvals, mut expected) = approvals(folder)?;
-    let approved = ApprovedPlan::judge(plan, roster, approvals, from)?;
-    let (head, files, _) = run::follow(&approved, journal)?;
-
-    for file in &files {
-        let path = folder.join(&file.path);
-        let bytes = std::fs::read(&path).map_err(Error::files(&path))?;
-        if bytes != file.bytes {
+    let followed = run::follow(&approved, journal)?;
+    for file in &followed.files {
+        let found = files
+            .bytes(&file.path)
+            .ok_or_else(|| Error::check(&file.path, "the file is not there"))?;
+        if found != file.bytes {
             return Err(Error::check(&file.path, "the file is not what the ceremony made"));
         }
         expected.insert(file.path.clone());
     }
     expected.extend([PLAN, ROSTER, EVENTS, SIGNATURES, SUMS].map(str::to_owned));
-    for path in outputs::walk(folder)? {
-        let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
-        if !expected.contains(&name) {
-            return Err(Error::check(&name, "no event explains this file"));
-        }
+    if let Some(name) = files.names().find(|name| !expected.contains(*name)) {
+        return Err(Error::check(name, "no event explains this file"));
     }
-    if *transcript.head() != head {
+    let head = followed.head;
+    if *signed.statement != head {
         return Err(Error::check(
             SIGNATURES,
             "what was signed is not the end that the events lead to",
         ));
     }
-    let signed_by = signatures(transcript.signed(), &approved)?;
+    let signed_by = signatures(&signed, &approved)?;
     if approved.plan().plan().rehearsal {
         remarks.push("it was a rehearsal: nothing it made is for use".to_owned());
     }
+    let certificates = followed.certificates.into_iter().map(|made| VerifiedCertificate {
+        name: made.name,
+        key: Digest::of(&made.key.spki),
+        der: made.der,
+        parents: made.parents,
+    });
     Ok(Verified {
         ceremony: head.ceremony,
         title: approved.plan().plan().title.clone(),
@@ -127,25 +149,123 @@ pub fn verify(folder: &Path) -> Result<Verified, Error> {
         sessions,
         approved_by: approved.signatories().to_vec(),
         signed_by,
-        digest: Digest::of(sums.as_bytes()),
+        digest: Digest::of(files.sums().as_bytes()),
         remarks,
+        certificates: certificates.collect(),
     })
 }
 
-/// The approvals in the folder, and the names of their files.
-fn approvals(folder: &Path) -> Result<(Vec<Signed<Approval>>, BTreeSet<String>), Error> {
-    let (mut found, mut names) = (Vec::new(), BTreeSet::new());
-    let place = folder.join(APPROVALS);
-    if !place.exists() {
-        return Ok((found, names));
+/// What a transcript says that was verified before, when it was kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recalled {
+    /// The ceremony.
+    pub ceremony: CeremonyId,
+    /// Whether it was a rehearsal.
+    pub rehearsal: bool,
+    /// The plan's digest.
+    pub plan: Digest,
+    /// The roster's digest.
+    pub roster: Digest,
+    /// Who signed the head.
+    pub signed_by: Vec<String>,
+    /// The digest of the sums, which names the transcript.
+    pub digest: Digest,
+    /// The keys (SHA-256 of the SPKI) that were made, or that a certificate was imported for.
+    pub keys: BTreeSet<Digest>,
+}
+
+/// Looks again at a transcript that was verified when it was kept: the sums, the quorum, the chain of events, the people's
+/// signatures over its end. The program is not run again, so that a transcript outlives the release that made it.
+///
+/// # Errors
+/// With the first thing that does not hold; also when the ceremony was given up.
+pub fn recall(files: &Files) -> Result<Recalled, Error> {
+    let parts = Parts::read(files)?;
+    let plan = parts.approved.plan();
+    let due = Head {
+        ceremony: plan.plan().ceremony,
+        rehearsal: plan.plan().rehearsal,
+        plan: plan.digest(),
+        roster: parts.approved.roster().digest(),
+        outcome: Outcome::Finished,
+        events: u64::try_from(parts.journal.events().len()).unwrap_or(u64::MAX),
+        head: parts.journal.head(),
+    };
+    if *parts.head.statement != due {
+        return Err(Error::check(
+            SIGNATURES,
+            "what was signed is not the end of these events",
+        ));
     }
-    for path in outputs::walk(&place)? {
-        let name = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
-        let approval = Envelope::parse(&text(folder, &name)?)
+    let signed_by = signatures(&parts.head, &parts.approved)?;
+    let facts = parts
+        .journal
+        .events()
+        .iter()
+        .filter(|event| event.kind == Kind::Fact && matches!(event.call.as_str(), "key" | "certificate"));
+    let keys = facts.filter_map(|event| event.data.get("spki")?.as_str()?.parse().ok());
+    Ok(Recalled {
+        ceremony: due.ceremony,
+        rehearsal: due.rehearsal,
+        plan: due.plan,
+        roster: due.roster,
+        signed_by: signed_by.into_keys().collect(),
+        digest: Digest::of(files.sums().as_bytes()),
+        keys: keys.collect(),
+    })
+}
+
+/// What a transcript consists of, each part judged for itself.
+struct Parts {
+    approved: ApprovedPlan,
+    head: Signed<Head>,
+    journal: Journal,
+    /// The names of the approvals' files.
+    approvals: BTreeSet<String>,
+    /// When the first and the last event were written.
+    from: Timestamp,
+    to: Timestamp,
+}
+
+impl Parts {
+    fn read(files: &Files) -> Result<Self, Error> {
+        if files.text(SUMS)? != files.sums() {
+            return Err(Error::check(SUMS, "the sums are not those of the files"));
+        }
+        let plan = LintedPlan::read(files.text(PLAN)?)?;
+        let roster = Roster::read(files.text(ROSTER)?)?;
+        let head = Envelope::parse(files.text(SIGNATURES)?)
             .and_then(Envelope::open)
-            .map_err(|error| Error::check(&name, chain(&error)))?;
+            .map_err(|error| Error::check(SIGNATURES, chain(&error)))?;
+        let clock = Arc::new(ManualClock::at(Timestamp::default()));
+        let journal = Journal::replay_text(files.text(EVENTS)?, plan.digest(), clock)?;
+        let (Some(first), Some(last)) = (journal.events().first(), journal.events().last()) else {
+            return Err(Error::check(EVENTS, "there are no events"));
+        };
+        let (from, to) = (first.time, last.time);
+        let (approvals, names) = approvals(files)?;
+        let approved = ApprovedPlan::judge(plan, roster, approvals, from)?;
+        Ok(Self {
+            approved,
+            head,
+            journal,
+            approvals: names,
+            from,
+            to,
+        })
+    }
+}
+
+/// The approvals, and the names of their files.
+fn approvals(files: &Files) -> Result<(Vec<Signed<Approval>>, BTreeSet<String>), Error> {
+    let (mut found, mut names) = (Vec::new(), BTreeSet::new());
+    let folder = format!("{APPROVALS}/");
+    for name in files.names().filter(|name| name.starts_with(&folder)) {
+        let approval = Envelope::parse(files.text(name)?)
+            .and_then(Envelope::open)
+            .map_err(|error| Error::check(name, chain(&error)))?;
         found.push(approval);
-        names.insert(name);
+        names.insert(name.to_owned());
     }
     Ok((found, names))
 }

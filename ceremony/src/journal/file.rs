@@ -130,11 +130,18 @@ impl Journal {
     /// # Errors
     /// As [`Self::reopen`]; a last line that was cut off is one, too.
     pub fn replay(path: &Path, plan: Digest, clock: SharedClock) -> Result<Self, JournalError> {
-        let text = read(path)?;
+        Self::replay_text(&read(path)?, plan, clock)
+    }
+
+    /// The same of a text that was read already.
+    ///
+    /// # Errors
+    /// As [`Self::replay`].
+    pub fn replay_text(text: &str, plan: Digest, clock: SharedClock) -> Result<Self, JournalError> {
         if !text.ends_with('\n') {
             return Err(JournalError::CutOff);
         }
-        Self::over(parse(&text, plan)?, plan, None, clock)
+        Self::over(parse(text, plan)?, plan, None, clock)
     }
 }
 

@@ -222,7 +222,8 @@ pub(crate) const POLICY_PROPOSE: &str = "\
 Examples (the signer and the caller's certificate left out):
   sealwright policy propose --enforce sha256:… --report sha256:…=sha256:…
   sealwright policy propose --canary sha256:…=5 --shadow sha256:…
-  sealwright policy propose --retire sha256:…";
+  sealwright policy propose --retire sha256:…
+  sealwright policy propose --enforce sha256:… --report sha256:…=sha256:… --with-rollback=2d";
 
 pub(crate) const POLICY_APPROVE: &str = "\
 What is signed is what is shown: the words are made on this machine, from the bytes that are signed. Every module
@@ -232,9 +233,18 @@ the set names, nothing is signed.
 Examples (the signer and the caller's certificate left out):
   sealwright policy approve --sign-with ann.key";
 
-pub(crate) const POLICY_ROLLBACK: &str = "\
+pub(crate) const POLICY_ACTIVATE: &str = "\
 Examples (the signer and the caller's certificate left out):
-  sealwright policy rollback 3 --sign-with ann.key --sign-with bob.key";
+  sealwright policy activate sha256:…
+  sealwright policy activate --file break-glass.txt";
+
+pub(crate) const POLICY_ROLLBACK: &str = "\
+A rollback that is made ahead is signed as a proposal (policy approve), and can be kept as a file (policy review --out).
+While the set that it follows is in force, an operator activates it without further signatures.
+
+Examples (the signer and the caller's certificate left out):
+  sealwright policy rollback 3 --sign-with ann.key --sign-with bob.key
+  sealwright policy rollback 3 --ahead sha256:… --valid 2d";
 
 pub(crate) const POLICY_EXPLAIN: &str = "\
 Nothing is asked for and nothing is recorded. The caller is taken for one with a service-account token.

@@ -122,22 +122,34 @@ impl PolicyAdministration {
         Ok(self.gate.policy_statement(statement, deadline()).await?)
     }
 
-    /// The proposal of that digest, or the only one.
+    /// The proposal of that digest, or the only one. A rollback is named: nobody brings one about by leaving a
+    /// name out.
     async fn proposal(&self, state: &PolicyState, wanted: &str) -> Result<Digest, Refusal> {
-        let proposals: Vec<&str> = state
-            .staged
-            .iter()
-            .filter(|staged| staged.r#type == Set::TYPE)
-            .map(|staged| &*staged.digest)
-            .collect();
-        match (wanted, &proposals[..]) {
-            ("", [only]) => digest(only),
-            ("", []) => Err(Refusal::Missing("nothing is proposed".to_owned())),
-            ("", several) => Err(Refusal::Missing(format!(
-                "several sets are proposed, name one: {}",
-                several.join(", ")
-            ))),
-            (wanted, _) => digest(wanted),
+        if !wanted.is_empty() {
+            return digest(wanted);
+        }
+        let (mut proposals, mut rollbacks) = (Vec::new(), 0_usize);
+        for staged in state.staged.iter().filter(|staged| staged.r#type == Set::TYPE) {
+            let named = digest(&staged.digest)?;
+            let set: Signed<Set> = self.statement(named).await?;
+            match set.statement.restores {
+                Some(_) => rollbacks += 1,
+                None => proposals.push(named),
+            }
+        }
+        match &proposals[..] {
+            [only] => Ok(*only),
+            [] if rollbacks > 0 => Err(Refusal::Missing(
+                "only rollbacks are proposed: name the one that is meant".to_owned(),
+            )),
+            [] => Err(Refusal::Missing("nothing is proposed".to_owned())),
+            several => {
+                let several: Vec<String> = several.iter().map(ToString::to_string).collect();
+                let several = several.join(", ");
+                Err(Refusal::Missing(format!(
+                    "several sets are proposed, name one: {several}"
+                )))
+            }
         }
     }
 

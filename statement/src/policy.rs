@@ -21,8 +21,8 @@ use sealwright_identity::Digest;
 pub use enforcing::{Revisions, bucket, enforcing, shadows};
 pub use name::{Name, NameError};
 pub use quorum::{
-    Approved, ApprovedRevocation, Case, Counted, MAX_WINDOW, Pushers, QuorumError, ROLLBACK_AGE, Restorable,
-    Uncounted, Verdict, approvers, assess, judge, judge_revocation, pushers,
+    Approved, ApprovedRevocation, Case, Counted, MAX_ROLLBACK_WINDOW, MAX_WINDOW, Pushers, QuorumError,
+    ROLLBACK_AGE, Restorable, Uncounted, Verdict, approvers, assess, judge, judge_revocation, pushers,
 };
 pub use revision::{Limits, MAX_SETTINGS_BYTES, Revision};
 pub use revocation::Revocation;

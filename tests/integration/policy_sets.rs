@@ -1,5 +1,6 @@
 //! Policy sets, from a module in a file to what decides: by people, through the signer, at the gate.
 
+mod ahead;
 mod audited;
 mod judged;
 mod killed;

@@ -169,6 +169,17 @@ pub(crate) struct ProposeArgs {
     /// How long it may be activated; at most 30d.
     #[arg(long, value_name = "DURATION", default_value = "7d")]
     pub(crate) valid: HumanDuration,
+    /// Propose beside it the rollback to the set that is in force now, to be signed ahead; it may be
+    /// activated for so long, at most 7d.
+    #[arg(
+        long,
+        value_name = "DURATION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "7d",
+        conflicts_with = "roster"
+    )]
+    pub(crate) with_rollback: Option<HumanDuration>,
 }
 
 /// `sealwright policy review`.
@@ -176,9 +187,12 @@ pub(crate) struct ProposeArgs {
 pub(crate) struct ReviewArgs {
     #[command(flatten)]
     pub(crate) signer: SignerArgs,
-    /// The proposed set; the only one when left out.
+    /// The proposed set; the only one when left out. A rollback must be named.
     #[arg(value_name = "SET")]
     pub(crate) set: Option<Digest>,
+    /// Writes the set to a file, with the signatures that it has.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 /// `sealwright policy approve`.
@@ -187,7 +201,7 @@ pub(crate) struct ReviewArgs {
 pub(crate) struct ApproveSetArgs {
     #[command(flatten)]
     pub(crate) signer: SignerArgs,
-    /// The proposed set; the only one when left out.
+    /// The proposed set; the only one when left out. A rollback must be named.
     #[arg(value_name = "SET")]
     pub(crate) set: Option<Digest>,
     /// The approver's key.
@@ -197,12 +211,16 @@ pub(crate) struct ApproveSetArgs {
 
 /// `sealwright policy activate`.
 #[derive(Debug, Args)]
+#[command(after_help = text::POLICY_ACTIVATE)]
 pub(crate) struct ActivateArgs {
     #[command(flatten)]
     pub(crate) signer: SignerArgs,
-    /// The approved set; the only proposal when left out.
+    /// The approved set; the only proposal when left out. A rollback must be named.
     #[arg(value_name = "SET")]
     pub(crate) set: Option<Digest>,
+    /// The file of a rollback that was signed ahead.
+    #[arg(long, value_name = "FILE", conflicts_with = "set")]
+    pub(crate) file: Option<PathBuf>,
 }
 
 /// `sealwright policy rollback`.
@@ -214,12 +232,15 @@ pub(crate) struct RollbackArgs {
     /// The number of the set to bring back.
     #[arg(value_name = "NUMBER")]
     pub(crate) number: u64,
+    /// Make it ahead of need: it follows this proposed set, and can be activated only while that one is in force.
+    #[arg(long, value_name = "SET")]
+    pub(crate) ahead: Option<Digest>,
     /// Keys of approvers who agree.
-    #[arg(long, value_name = "FILE", required = true)]
+    #[arg(long, value_name = "FILE", required_unless_present = "ahead")]
     pub(crate) sign_with: Vec<PathBuf>,
-    /// How long it may be activated; at most 30d.
-    #[arg(long, value_name = "DURATION", default_value = "1h")]
-    pub(crate) valid: HumanDuration,
+    /// How long it may be activated; at most 7d. Without it 1h, and 7d with `--ahead`.
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) valid: Option<HumanDuration>,
 }
 
 /// `sealwright policy revoke`.

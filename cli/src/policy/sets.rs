@@ -5,6 +5,7 @@
 
 mod admission;
 mod agree;
+mod ahead;
 mod explain;
 mod keys;
 mod propose;

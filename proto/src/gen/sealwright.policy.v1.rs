@@ -222,6 +222,9 @@ pub struct ReviewResponse {
     /// What it changes, in words. Whoever signs makes their own words from the statements above.
     #[prost(string, repeated, tag = "8")]
     pub changes: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of a rollback that is signed ahead: the proposed set that it follows, armoured.
+    #[prost(string, tag = "9")]
+    pub between: ::prost::alloc::string::String,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct DiffRequest {

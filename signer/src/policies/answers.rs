@@ -90,10 +90,21 @@ pub(super) async fn review(service: &PolicyAdministration, wanted: &str) -> Resu
             reports.push(String::from_utf8_lossy(&report).into_owned());
         }
     }
-    let before: Option<Signed<Set>> = match &*state.set {
+    let active: Option<Signed<Set>> = match &*state.set {
         "" => None,
         active => Some(service.statement(digest(active)?).await?),
     };
+    // A rollback that is signed ahead follows another proposal.
+    let between: Option<Signed<Set>> = match set.statement.previous {
+        Some(previous)
+            if set.statement.restores.is_some()
+                && Some(previous) != active.as_ref().map(|active| active.statement.digest()) =>
+        {
+            service.statement(previous).await.ok()
+        }
+        _ => None,
+    };
+    let before = between.as_ref().or(active.as_ref());
     let mut retired = Vec::new();
     for entry in before.iter().flat_map(|before| &before.statement.entries) {
         if let std::collections::btree_map::Entry::Vacant(place) = known.entry(entry.revision) {
@@ -105,11 +116,7 @@ pub(super) async fn review(service: &PolicyAdministration, wanted: &str) -> Resu
     let next = set.statement.roster.to_string();
     let is_new = next != state.roster;
     Ok(ReviewResponse {
-        changes: words::changes(
-            before.as_ref().map(|before| &*before.statement),
-            &set.statement,
-            &known,
-        ),
+        changes: words::changes(before.map(|before| &*before.statement), &set.statement, &known),
         set: set.to_string(),
         revisions,
         reports,
@@ -118,7 +125,8 @@ pub(super) async fn review(service: &PolicyAdministration, wanted: &str) -> Resu
             false => String::new(),
         },
         roster: armoured(service, &state.roster).await?,
-        active: before.map(|before| before.to_string()).unwrap_or_default(),
+        active: active.as_ref().map(ToString::to_string).unwrap_or_default(),
+        between: between.as_ref().map(ToString::to_string).unwrap_or_default(),
         retired,
     })
 }

@@ -28,6 +28,9 @@ use crate::statement::{Preimage, Sealed, Statement};
 /// The longest time between a set's not-before and not-after.
 pub const MAX_WINDOW: Duration = Duration::from_secs(30 * 86_400);
 
+/// The same for a rollback. One that is signed ahead of need lies about until then.
+pub const MAX_ROLLBACK_WINDOW: Duration = Duration::from_secs(7 * 86_400);
+
 /// How long after a set was last in force a rollback may bring it back.
 pub const ROLLBACK_AGE: Duration = Duration::from_secs(30 * 86_400);
 

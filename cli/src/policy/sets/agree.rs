@@ -1,20 +1,24 @@
 //! `policy approve`, `activate`, `rollback`, `revoke`: what people agree on, and what comes of it.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
-use sealwright_proto::policy::{ActivateRequest, ApproveRequest, RevokeRequest};
+use sealwright_identity::{Digest, HumanDuration};
+use sealwright_proto::policy::{ActivateRequest, ApproveRequest, ListResponse, RevokeRequest};
 use sealwright_statement::{
-    Signed,
-    policy::{Revocation, Set},
+    Sealed, Signed,
+    policy::{MAX_ROLLBACK_WINDOW, Revocation, Set},
 };
 use serde::Serialize;
 
-use super::{admission, propose, review, wire};
+use super::{admission, ahead, propose, review, wire};
 use crate::{
     args::{ActivateArgs, ApproveSetArgs, RevokeArgs, RollbackArgs},
     failure::{Class, Failure},
     output::{self, Output},
 };
+
+/// How long a rollback that is needed now may be activated.
+const ROLLBACK_VALID: Duration = Duration::from_secs(3600);
 
 #[derive(Serialize)]
 struct Agreed {
@@ -75,6 +79,15 @@ pub(super) async fn approve(args: &ApproveSetArgs, output: Output) -> Result<Exi
 
 pub(super) async fn activate(args: &ActivateArgs, output: Output) -> Result<ExitCode, Failure> {
     let mut client = wire::connect(&args.signer).await?;
+    if let Some(file) = &args.file {
+        let (number, set) = ahead::enact(&mut client, file).await?;
+        let in_force = InForce {
+            number,
+            set,
+            counted: Vec::new(),
+        };
+        return in_force.told(output);
+    }
     let set = args.set.map(|set| set.to_string()).unwrap_or_default();
     put_in_force(&mut client, set, output).await
 }
@@ -90,18 +103,24 @@ async fn put_in_force(client: &mut wire::Client, set: String, output: Output) ->
         set: activated.digest,
         counted: activated.counted,
     };
-    match output {
-        Output::Json => output::json(&in_force)?,
-        Output::Table => output::table(
-            &[],
-            [
-                vec!["in force".to_owned(), in_force.number.to_string()],
-                vec!["set".to_owned(), in_force.set],
-                vec!["agreed".to_owned(), in_force.counted.join(", ")],
-            ],
-        )?,
+    in_force.told(output)
+}
+
+impl InForce {
+    fn told(self, output: Output) -> Result<ExitCode, Failure> {
+        match output {
+            Output::Json => output::json(&self)?,
+            Output::Table => output::table(
+                &[],
+                [
+                    vec!["in force".to_owned(), self.number.to_string()],
+                    vec!["set".to_owned(), self.set],
+                    vec!["agreed".to_owned(), self.counted.join(", ")],
+                ],
+            )?,
+        }
+        Ok(ExitCode::SUCCESS)
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 pub(super) async fn rollback(args: &RollbackArgs, output: Output) -> Result<ExitCode, Failure> {
@@ -115,7 +134,11 @@ pub(super) async fn rollback(args: &RollbackArgs, output: Output) -> Result<Exit
         )
     })?;
     let earlier: Signed<Set> = propose::fetch(&mut client, wire::digest(&earlier.digest)?).await?;
-    let mut set = propose::follow(&known, args.valid.get())?;
+    if let Some(next) = args.ahead {
+        return rollback_ahead(&mut client, &known, next, &earlier.statement, args, output).await;
+    }
+    let valid = args.valid.map_or(ROLLBACK_VALID, HumanDuration::get);
+    let mut set = propose::follow(&known, ahead::short(valid)?)?;
     set.entries = earlier.statement.entries.clone();
     set.stop = earlier.statement.stop;
     set.restores = Some(args.number);
@@ -134,6 +157,29 @@ pub(super) async fn rollback(args: &RollbackArgs, output: Output) -> Result<Exit
     output::notice("not enough agree yet: have it approved by others, then activate it");
     let proposed = propose::Proposed {
         number: set.statement.number,
+        ..proposed
+    };
+    propose::told(&proposed, output)
+}
+
+/// The same, to be kept for the day when it is needed.
+async fn rollback_ahead(
+    client: &mut wire::Client,
+    known: &ListResponse,
+    next: Digest,
+    earlier: &Sealed<Set>,
+    args: &RollbackArgs,
+    output: Output,
+) -> Result<ExitCode, Failure> {
+    let valid = args.valid.map_or(MAX_ROLLBACK_WINDOW, HumanDuration::get);
+    let next: Signed<Set> = propose::fetch(client, next).await?;
+    let (made, mut set) = ahead::propose(client, known, &next.statement, earlier, valid).await?;
+    for key in &args.sign_with {
+        wire::sign(&mut set, key)?;
+    }
+    let proposed = propose::propose(client, set.to_string()).await?;
+    let proposed = propose::Proposed {
+        number: made.number,
         ..proposed
     };
     propose::told(&proposed, output)

@@ -10,7 +10,10 @@ use sealwright_statement::{
 };
 use serde::Serialize;
 
-use super::wire::{self, Client};
+use super::{
+    ahead::{self, Ahead},
+    wire::{self, Client},
+};
 use crate::{
     args::ProposeArgs,
     failure::{Class, Failure, OrFail},
@@ -27,6 +30,9 @@ pub(super) struct Proposed {
     pub(super) needed: u64,
     pub(super) counted: Vec<String>,
     pub(super) trouble: Option<String>,
+    /// What was made to undo it, ahead of need.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) rollback: Option<Ahead>,
 }
 
 pub(super) async fn run(args: &ProposeArgs, output: Output) -> Result<ExitCode, Failure> {
@@ -77,7 +83,20 @@ pub(super) async fn run(args: &ProposeArgs, output: Output) -> Result<ExitCode, 
     let set = wire::seal(set)?;
     let number = set.statement.number;
     let proposed = propose(&mut client, set.to_string()).await?;
-    told(&Proposed { number, ..proposed }, output)
+    let rollback = match args.with_rollback {
+        None => None,
+        Some(valid) => {
+            let back = ahead::active(&known)?;
+            let made = ahead::propose(&mut client, &known, &set.statement, &back, valid.get()).await?;
+            Some(made.0)
+        }
+    };
+    let proposed = Proposed {
+        number,
+        rollback,
+        ..proposed
+    };
+    told(&proposed, output)
 }
 
 /// A set after the one in force, with the same entries.
@@ -116,15 +135,15 @@ pub(super) async fn propose(client: &mut Client, statement: String) -> Result<Pr
         needed: proposed.needed,
         counted: proposed.counted,
         trouble: Some(proposed.trouble).filter(|trouble| !trouble.is_empty()),
+        rollback: None,
     })
 }
 
 pub(super) fn told(proposed: &Proposed, output: Output) -> Result<ExitCode, Failure> {
     match output {
         Output::Json => output::json(proposed)?,
-        Output::Table => output::table(
-            &[],
-            [
+        Output::Table => {
+            let mut rows = vec![
                 vec!["set".to_owned(), proposed.set.clone()],
                 vec!["number".to_owned(), proposed.number.to_string()],
                 vec!["must agree".to_owned(), proposed.needed.to_string()],
@@ -133,8 +152,16 @@ pub(super) fn told(proposed: &Proposed, output: Output) -> Result<ExitCode, Fail
                     "against it".to_owned(),
                     proposed.trouble.clone().unwrap_or_default(),
                 ],
-            ],
-        )?,
+            ];
+            if let Some(back) = &proposed.rollback {
+                let text = format!(
+                    "{}\nnumber {}, brings back set {}, until {}",
+                    back.set, back.number, back.restores, back.not_after
+                );
+                rows.push(vec!["rollback ahead".to_owned(), text]);
+            }
+            output::table(&[], rows)?;
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -18,7 +18,7 @@ use serde::Serialize;
 use super::wire::{self, Client};
 use crate::{
     args::ReviewArgs,
-    failure::{Class, Failure},
+    failure::{Class, Failure, OrFail},
     output::{self, Output},
 };
 
@@ -26,6 +26,8 @@ use crate::{
 pub(super) struct Review {
     pub(super) set: Signed<Set>,
     before: Option<Signed<Set>>,
+    /// The proposed set that a rollback follows which is signed ahead.
+    between: Option<Signed<Set>>,
     roster: Signed<Roster>,
     /// The one that takes effect with the set, if it is another.
     next_roster: Option<Signed<Roster>>,
@@ -50,6 +52,10 @@ struct Reviewed {
 pub(super) async fn run(args: &ReviewArgs, output: Output) -> Result<ExitCode, Failure> {
     let mut client = wire::connect(&args.signer).await?;
     let review = fetch(&mut client, args.set).await?;
+    if let Some(path) = &args.out {
+        std::fs::write(path, review.set.to_string())
+            .or_fail_doing(Class::Usage, format!("cannot write {}", path.display()))?;
+    }
     let reviewed = review.in_words();
     match output {
         Output::Json => output::json(&reviewed)?,
@@ -90,6 +96,7 @@ pub(super) async fn fetch(client: &mut Client, set: Option<Digest>) -> Result<Re
     let review = Review {
         set: proposal,
         before: optional(&answer.active)?,
+        between: optional(&answer.between)?,
         roster: wire::statement(&answer.roster)?,
         next_roster: optional(&answer.next_roster)?,
         revisions,
@@ -125,7 +132,17 @@ impl Review {
     fn belongs_together(&self) -> Result<(), Failure> {
         let set = &self.set.statement;
         let before = self.before.as_ref().map(|before| &before.statement);
-        if set.previous != before.map(Sealed::digest) {
+        let between = self.between.as_ref().map(|between| &between.statement);
+        let in_turn = match between {
+            None => set.previous == before.map(Sealed::digest),
+            Some(between) => {
+                set.restores.is_some()
+                    && set.previous == Some(between.digest())
+                    && set.number.checked_sub(1) == Some(between.number)
+                    && between.previous == before.map(Sealed::digest)
+            }
+        };
+        if !in_turn {
             return Err(Failure::text(
                 Class::Input,
                 "the set does not follow the one that the signer says is in force: it can take effect no more, or \
@@ -137,6 +154,22 @@ impl Review {
             return Err(Failure::text(
                 Class::Input,
                 "the roster that the signer gave is not the one of the set in force",
+            ));
+        }
+        if between.is_some_and(|between| between.roster != roster)
+            || (between.is_some() && set.roster != roster)
+        {
+            return Err(Failure::text(
+                Class::Input,
+                "the set that the rollback follows changes the roster; make the rollback once that set is in force",
+            ));
+        }
+        // What is in force now can be compared; the gate compares what was before.
+        let restored = before.filter(|before| set.restores == Some(before.number));
+        if restored.is_some_and(|old| old.entries != set.entries || old.stop != set.stop) {
+            return Err(Failure::text(
+                Class::Input,
+                "it says that it brings back the set in force, and has other entries or bounds",
             ));
         }
         let next = self.next_roster.as_ref();
@@ -178,7 +211,8 @@ impl Review {
             .iter()
             .map(|(digest, revision)| (*digest, revision.statement.clone()))
             .collect();
-        let before = self.before.as_ref().map(|before| &*before.statement);
+        let before = self.between.as_ref().or(self.before.as_ref());
+        let before = before.map(|before| &*before.statement);
         let person = |key: &PublicKey| {
             let owner = self.roster.statement.owner(key);
             owner.map_or_else(
@@ -207,6 +241,9 @@ impl Review {
             },
         });
         let mut changes = changes(before, set, &known);
+        if let Some(between) = &self.between {
+            changes.insert(0, break_glass(between.statement.number, set));
+        }
         if let Some(next) = &self.next_roster {
             changes.extend(people(&self.roster.statement, &next.statement));
         }
@@ -222,6 +259,16 @@ impl Review {
             reports: reports.collect(),
         }
     }
+}
+
+/// What somebody must know who signs a rollback ahead of need.
+fn break_glass(follows: u64, set: &Set) -> String {
+    let restores = set.restores.unwrap_or_default();
+    format!(
+        "a break-glass rollback, signed ahead: while set {follows} is in force, which is only proposed now, any operator may \
+         bring back set {restores} with it, until {}, without further signatures; below is what it changes of set {follows}",
+        set.not_after
+    )
 }
 
 /// What a report comes to. Its bytes are what is signed; this is for the eye.
@@ -305,6 +352,7 @@ mod tests {
         let review = |set: &Signed<Set>, before: Option<&Signed<Set>>, now: &Signed<Roster>, next| Review {
             set: set.clone(),
             before: before.cloned(),
+            between: None,
             roster: now.clone(),
             next_roster: next,
             revisions: BTreeMap::new(),

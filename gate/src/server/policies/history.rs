@@ -144,6 +144,21 @@ impl History {
         self.with(set, brought, around, policy::assess)
     }
 
+    /// How a set stands that was signed ahead: over `next`, which is not in force yet.
+    pub(super) fn assess_ahead(
+        &self,
+        set: &Signed<Set>,
+        next: &Sealed<Set>,
+        around: Surroundings,
+    ) -> Result<Verdict, QuorumError> {
+        let brought = Brought::default();
+        let case = Case {
+            previous: Some(next),
+            ..self.case(&brought, set.statement.restores, around)
+        };
+        policy::assess(set, &case)
+    }
+
     fn with<T>(
         &mut self,
         set: &Signed<Set>,

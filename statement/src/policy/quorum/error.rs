@@ -1,5 +1,7 @@
 //! What speaks against a set or a revocation.
 
+use std::time::Duration;
+
 use sealwright_identity::{Digest, Timestamp};
 
 use super::Verdict;
@@ -36,12 +38,17 @@ pub enum QuorumError {
         found: Option<Digest>,
     },
     /// May be activated for longer than is allowed.
-    #[error("it is valid from {not_before} to {not_after}; at most 30 days are possible")]
+    #[error(
+        "it is valid from {not_before} to {not_after}; at most {} days are possible",
+        most.as_secs() / 86_400
+    )]
     Window {
         /// From.
         not_before: Timestamp,
         /// To.
         not_after: Timestamp,
+        /// What is possible: less for a rollback.
+        most: Duration,
     },
     /// Not yet.
     #[error("it cannot be activated before {0}")]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sealwright_identity::{Digest, Timestamp};
 
-use super::{Case, MAX_WINDOW, QuorumError, ROLLBACK_AGE};
+use super::{Case, MAX_ROLLBACK_WINDOW, MAX_WINDOW, QuorumError, ROLLBACK_AGE};
 use crate::policy::name::Name;
 use crate::policy::roster::Roster;
 use crate::policy::set::{Set, check_set};
@@ -44,10 +44,15 @@ pub(super) fn deployment(found: Digest, case: &Case<'_>) -> Result<(), QuorumErr
 
 /// It may be activated now.
 pub(super) fn in_time(set: &Set, now: Timestamp) -> Result<(), QuorumError> {
-    if set.not_after.saturating_since(set.not_before) > MAX_WINDOW {
+    let most = match set.restores {
+        Some(_) => MAX_ROLLBACK_WINDOW,
+        None => MAX_WINDOW,
+    };
+    if set.not_after.saturating_since(set.not_before) > most {
         return Err(QuorumError::Window {
             not_before: set.not_before,
             not_after: set.not_after,
+            most,
         });
     }
     if now < set.not_before {

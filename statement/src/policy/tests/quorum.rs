@@ -165,6 +165,14 @@ fn only_in_its_time() {
     };
     month(0).unwrap();
     assert!(matches!(month(1), Err(QuorumError::Window { .. })));
+    // What may be signed ahead lies about for a shorter time.
+    let week = |more: u32| {
+        rollback(&world, &world.before, |set| {
+            set.not_after = set.not_before.saturating_add(DAY * (7 + more));
+        })
+    };
+    week(0).unwrap();
+    assert!(matches!(week(1), Err(QuorumError::Window { .. })));
 }
 
 #[test]

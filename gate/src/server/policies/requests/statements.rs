@@ -2,11 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use sealwright_identity::Digest;
+use sealwright_identity::{Digest, Timestamp};
 use sealwright_proto::gate::{PolicyStatement, PolicyTaken, policy_statement::Action};
 use sealwright_runtime::Chain;
 use sealwright_statement::policy::{self, Approved, QuorumError, Revision, Revocation, Roster, Set, Verdict};
-use sealwright_statement::{Envelope, Signed, Statement};
+use sealwright_statement::{Envelope, Sealed, Signed, Statement};
 use tracing::{info, warn};
 
 use super::{RequestError, digest, invalid};
@@ -106,6 +106,16 @@ impl Policies {
         let verdict = match envelope.kind() {
             Set::TYPE => {
                 let set: Signed<Set> = opened(envelope)?;
+                if let Some(next) = self.before_ahead(&set, history).await? {
+                    match history.assess_ahead(&set, &next, self.surroundings()) {
+                        Ok(verdict) => {
+                            taken.trouble = format!("it can take effect only after set {}", next.number);
+                            count(&mut taken, &verdict);
+                        }
+                        Err(error) => taken.trouble = Chain(&error).to_string(),
+                    }
+                    return Ok(taken);
+                }
                 let brought = self.brought(&set, history).await?;
                 history.assess(&set, &brought, self.surroundings())
             }
@@ -124,6 +134,25 @@ impl Policies {
             Err(error) => taken.trouble = Chain(&error).to_string(),
         }
         Ok(taken)
+    }
+
+    /// The proposed set that a rollback was signed ahead over.
+    async fn before_ahead(
+        &self,
+        set: &Signed<Set>,
+        history: &History,
+    ) -> Result<Option<Sealed<Set>>, RequestError> {
+        let ahead = set.statement.restores.is_some() && set.statement.number == history.number() + 2;
+        let Some(previous) = set.statement.previous.filter(|_| ahead) else {
+            return Ok(None);
+        };
+        let Some(envelope) = self.kept(&previous).await? else {
+            return Ok(None);
+        };
+        let next = (envelope.kind() == Set::TYPE)
+            .then(|| opened::<Set>(envelope))
+            .transpose()?;
+        Ok(next.map(|next| next.statement))
     }
 
     async fn enact(&self, named: &Digest, history: &mut History) -> Result<PolicyTaken, RequestError> {
@@ -229,7 +258,7 @@ impl Policies {
 
     /// Takes away what waits no longer: what took effect, and what can no more. Failing that, it waits on.
     async fn tidy(&self, used: BTreeSet<Digest>, history: &History) {
-        let number = history.number();
+        let (number, now) = (history.number(), self.clock.now());
         let tidied = self.blocking(move |staging| {
             used.iter().for_each(|digest| staging.remove(digest));
             for file in staging.list()? {
@@ -240,7 +269,7 @@ impl Policies {
                     .read(Kind::Statement, &file.digest)?
                     .map(String::from_utf8);
                 if let Some(Ok(text)) = text
-                    && is_over(&text, number)
+                    && is_over(&text, number, now)
                 {
                     staging.remove(&file.digest);
                 }
@@ -259,15 +288,15 @@ impl Policies {
     }
 }
 
-/// Whether a set or revocation can never take effect any more: its number is past.
-fn is_over(armoured: &str, number: u64) -> bool {
+/// Whether a set or revocation can never take effect any more: its number or its time is past.
+fn is_over(armoured: &str, number: u64, now: Timestamp) -> bool {
     let Ok(envelope) = Envelope::parse(armoured) else {
         return true;
     };
     match envelope.kind() {
         Set::TYPE => envelope
             .open::<Set>()
-            .is_ok_and(|set| set.statement.number <= number),
+            .is_ok_and(|set| set.statement.number <= number || set.statement.not_after < now),
         Revocation::TYPE => envelope
             .open::<Revocation>()
             .is_ok_and(|revocation| revocation.statement.number < number),

@@ -8,10 +8,10 @@ TOOLS := $(BUILD)/tools
 CARGO_DENY := $(TOOLS)/bin/cargo-deny
 CARGO_FUZZ := $(TOOLS)/bin/cargo-fuzz
 
-.PHONY: help setup guests build demo test test-kube test-kryoptic test-istio soak fuzz check fmt clippy doc deny bench clean-demo
+.PHONY: help setup guests build demo test test-kube test-kryoptic test-python-policy test-istio soak fuzz check fmt clippy doc deny bench clean-demo
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## install what is missing on this machine (as root; otherwise says what is missing)
 	@scripts/setup.sh
@@ -58,6 +58,9 @@ test-kube: guests ## tests against a real Kubernetes API server (builds it once:
 test-kryoptic: guests ## tests with Kryoptic, a second software token (builds it once: minutes)
 	@module=$$(scripts/kryoptic.sh) && $(CARGO) build --workspace --bin sealwright && \
 	SEALWRIGHT_KRYOPTIC=$$module $(CARGO) test --workspace --test integration -- --ignored --nocapture --test-threads 2 kryoptic::
+
+test-python-policy: guests ## a policy in Python, from its source to a certificate (minutes)
+	@scripts/test-python-policy.sh
 
 test-istio: guests ## tests with Istio's client and agent, grpcurl, zlint and Go (builds them once: minutes)
 	@scripts/test-istio.sh

@@ -49,8 +49,8 @@ pub use judge::{JudgeWanted, Judges};
 
 use crate::sets::Sets;
 
-/// What one call may take: modules are compiled in it.
-const CALL: Duration = Duration::from_secs(120);
+/// What one call may take: modules are compiled in it and judged. A module of Python's size takes a minute of a processor.
+const CALL: Duration = Duration::from_secs(300);
 /// A component of more bytes is refused unread.
 pub(crate) const MAX_BLOB_BYTES: u64 = 32 << 20;
 

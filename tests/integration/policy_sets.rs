@@ -4,6 +4,7 @@ mod ahead;
 mod audited;
 mod judged;
 mod killed;
+mod large;
 mod people;
 mod shadow;
 mod uploads;

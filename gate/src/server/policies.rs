@@ -22,6 +22,7 @@ mod staging;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use sealwright_identity::{Digest, SharedClock, Timestamp};
 use sealwright_ledger::Ledger;
@@ -42,6 +43,11 @@ use crate::issuers::Issuers;
 
 /// What decides, as a request found it; no change takes effect while it is held.
 pub(super) type Held = OwnedRwLockReadGuard<InForce>;
+
+/// For the times of files.
+fn system_time(at: Timestamp) -> SystemTime {
+    SystemTime::UNIX_EPOCH + at.saturating_since(Timestamp::from_micros(0))
+}
 
 /// A file above this is no roster.
 const MAX_ROSTER_BYTES: u64 = 1 << 20;
@@ -100,6 +106,13 @@ impl Policies {
             ledger,
             fetched: parking_lot::Mutex::default(),
         };
+        let forgotten = policies.staging.forget_old(system_time(policies.clock.now()));
+        if forgotten > 0 {
+            info!(
+                files = forgotten,
+                "what was uploaded long ago and never approved is forgotten"
+            );
+        }
         policies.seed(issuers).await?;
         let history = policies.history.lock().await;
         policies.raise_mark(&history);

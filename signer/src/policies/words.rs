@@ -152,10 +152,11 @@ fn details(new: &Revision, old: Option<&Revision>) -> Vec<String> {
         lines.push(format!("  speaks for {}", scope(&new.scope)));
     }
     if old.is_none_or(|old| old.limits != new.limits) {
-        lines.push(format!(
-            "  fuel {}, memory {}",
-            new.limits.fuel, new.limits.memory
-        ));
+        let memory = match new.limits.memory {
+            0 => "as much memory as the signer gives".to_owned(),
+            bytes => format!("{bytes} bytes of memory"),
+        };
+        lines.push(format!("  fuel {}, {memory}", new.limits.fuel));
     }
     lines.extend(settings(old.map(|old| &*old.settings), &new.settings));
     lines

@@ -88,7 +88,10 @@ impl Deployment {
         arguments.extend(["--after".to_owned(), in_force, "--out".to_owned(), roster.clone()]);
         run(&arguments).success();
         self.propose(&["--roster", &roster]);
-        self.policy("admin", &["activate"]).success();
+        let activated = self.policy("admin", &["activate"]);
+        let said = &activated.stderr;
+        assert!(said.contains("before the next start"), "{said}");
+        activated.success();
     }
 
     /// Takes rehearsal and policies out of the configuration, as a start needs it once people must agree.

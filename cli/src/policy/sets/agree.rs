@@ -6,7 +6,7 @@ use sealwright_identity::{Digest, HumanDuration};
 use sealwright_proto::policy::{ActivateRequest, ApproveRequest, ListResponse, RevokeRequest};
 use sealwright_statement::{
     Sealed, Signed,
-    policy::{MAX_ROLLBACK_WINDOW, Revocation, Set},
+    policy::{MAX_ROLLBACK_WINDOW, Revocation, Roster, Set},
 };
 use serde::Serialize;
 
@@ -89,7 +89,20 @@ pub(super) async fn activate(args: &ActivateArgs, output: Output) -> Result<Exit
         return in_force.told(output);
     }
     let set = args.set.map(|set| set.to_string()).unwrap_or_default();
-    put_in_force(&mut client, set, output).await
+    let rehearsed = must_agree(&wire::list(&mut client).await?)? == 0;
+    let code = put_in_force(&mut client, set, output).await?;
+    if rehearsed && must_agree(&wire::list(&mut client).await?)? > 0 {
+        output::notice(
+            "from now on people must agree. The rehearsal is over: before the next start take `rehearsal`, \
+             `issuers.policies` and `[[policies]]` out of the configuration, which refuses to start with them",
+        );
+    }
+    Ok(code)
+}
+
+fn must_agree(known: &ListResponse) -> Result<u64, Failure> {
+    let roster: Signed<Roster> = wire::statement(&known.roster)?;
+    Ok(roster.statement.threshold)
 }
 
 async fn put_in_force(client: &mut wire::Client, set: String, output: Output) -> Result<ExitCode, Failure> {

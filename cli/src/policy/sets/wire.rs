@@ -15,8 +15,8 @@ use crate::{
 
 pub(super) type Client = PolicyServiceClient<Channel>;
 
-/// A whole set may be compiled in one call.
-const CALL: Duration = Duration::from_secs(180);
+/// A whole set may be compiled in one call, or a module of 20 MB be judged; the signer's own bound is 10 minutes, too.
+const CALL: Duration = Duration::from_secs(600);
 /// A review has every revision of a set in it.
 const MAX_ANSWER_BYTES: usize = 64 << 20;
 

@@ -7,6 +7,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use sealwright_identity::Digest;
 use sealwright_ledger::BlobKind;
@@ -19,6 +20,9 @@ const MAX_BYTES: u64 = 512 << 20;
 
 /// How many files.
 const MAX_FILES: usize = 1024;
+
+/// What waits longer is forgotten: a set that is not activated within 30 days of its first day lapses.
+const MAX_AGE: Duration = Duration::from_secs(60 * 86_400);
 
 /// What a file is of which not all is there.
 const PART: &str = "part";
@@ -221,6 +225,23 @@ impl Staging {
         }
     }
 
+    /// Takes away what has waited too long; returns how many files.
+    pub(super) fn forget_old(&self, now: SystemTime) -> usize {
+        let Ok(folder) = fs::read_dir(&self.folder) else {
+            return 0;
+        };
+        let old = |file: &fs::DirEntry| {
+            let modified = file.metadata().and_then(|metadata| metadata.modified());
+            // A file of the future is none that waited.
+            modified.is_ok_and(|at| now.duration_since(at).is_ok_and(|age| age > MAX_AGE))
+        };
+        folder
+            .filter_map(Result::ok)
+            .filter(old)
+            .filter(|file| fs::remove_file(file.path()).is_ok())
+            .count()
+    }
+
     /// Everything that is there whole.
     pub(super) fn list(&self) -> Result<Vec<Staged>, StagingError> {
         let folder = match fs::read_dir(&self.folder) {
@@ -301,6 +322,28 @@ mod tests {
         staging.remove(&digest);
         assert!(staging.list().unwrap().is_empty());
         assert_eq!(staging.read(Kind::Module, &digest).unwrap(), None);
+    }
+
+    #[test]
+    fn what_nobody_came_back_for_is_forgotten() {
+        let home = tempfile::tempdir().unwrap();
+        let staging = Staging::of(home.path());
+        let put = |bytes: &[u8]| {
+            let digest = Digest::of(bytes);
+            let size = u64::try_from(bytes.len()).unwrap();
+            staging.append(Kind::Module, digest, size, 0, bytes).unwrap();
+            digest
+        };
+        let (old, new) = (put(b"old"), put(b"new"));
+        let file = |digest| File::open(staging.path("module", digest)).unwrap();
+        let now = file(&new).metadata().unwrap().modified().unwrap();
+        let before = now - MAX_AGE - Duration::from_secs(1);
+        file(&old).set_modified(before).unwrap();
+        // A clock that stands at the beginning of time forgets nothing.
+        assert_eq!(staging.forget_old(SystemTime::UNIX_EPOCH), 0);
+        assert_eq!(staging.forget_old(now), 1);
+        let left = staging.list().unwrap();
+        assert_eq!(left.iter().map(|one| one.digest).collect::<Vec<_>>(), [new]);
     }
 
     #[test]

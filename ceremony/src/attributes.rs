@@ -1,9 +1,10 @@
-//! What a key that was just made must say of itself, one table for each custody.
+//! What a key that was just made must say of itself, one table for each custody. The tables are those of the template
+//! that it is made by ([`KeyOrder`]).
 //!
 //! Every attribute of the table is read back. What the token says otherwise is a deviation; what it does not tell is
 //! *not reported*, and accepted only where the plan names it. Nothing is assumed.
 
-use sealwright_hsm::ceremony::{Reported, mechanism_name};
+use sealwright_hsm::ceremony::{Expected, KeyOrder, Reported};
 use sealwright_identity::KeyType;
 use serde::{Deserialize, Serialize};
 
@@ -31,8 +32,16 @@ pub(crate) struct Ordered<'a> {
     pub(crate) accept_not_reported: &'a [String],
 }
 
-/// What one half must say, attribute by attribute.
-type Table = Vec<(&'static str, String)>;
+impl Ordered<'_> {
+    fn order(&self) -> KeyOrder {
+        KeyOrder {
+            label: self.label.to_owned(),
+            id: self.id.to_vec(),
+            key_type: self.key_type,
+            restrict: self.restricted,
+        }
+    }
+}
 
 /// Compares; gives the accepted attributes that were not reported, as `private CKA_…`.
 ///
@@ -73,69 +82,15 @@ pub(crate) fn check(report: &PairReport, ordered: &Ordered<'_>) -> Result<Vec<St
     }
 }
 
-fn private(ordered: &Ordered<'_>) -> Table {
-    let (generation, signature) = mechanism_name(ordered.key_type).unwrap_or_default();
-    let mut table = common(ordered, "CKO_PRIVATE_KEY");
-    table.extend([
-        ("CKA_PRIVATE", yes()),
-        ("CKA_SENSITIVE", yes()),
-        ("CKA_ALWAYS_SENSITIVE", yes()),
-        ("CKA_LOCAL", yes()),
-        ("CKA_KEY_GEN_MECHANISM", generation),
-        ("CKA_SIGN", yes()),
-        ("CKA_SIGN_RECOVER", no()),
-        ("CKA_DECRYPT", no()),
-        ("CKA_UNWRAP", no()),
-        ("CKA_DERIVE", no()),
-    ]);
+fn private(ordered: &Ordered<'_>) -> Expected {
     match ordered.custody {
         // A vendor's clone goes from token to token by the vendor's means: the key stays one that cannot be extracted.
-        Custody::HsmOnly | Custody::VendorClone | Custody::Wrapped => {
-            table.extend([("CKA_EXTRACTABLE", no()), ("CKA_NEVER_EXTRACTABLE", yes())])
-        }
+        Custody::HsmOnly | Custody::VendorClone | Custody::Wrapped => ordered.order().expected_private(),
     }
-    if ordered.restricted {
-        table.push(("CKA_ALLOWED_MECHANISMS", signature));
-    }
-    table
 }
 
-fn public(ordered: &Ordered<'_>) -> Table {
-    let mut table = common(ordered, "CKO_PUBLIC_KEY");
-    table.extend([
-        ("CKA_PRIVATE", no()),
-        ("CKA_VERIFY", yes()),
-        ("CKA_ENCRYPT", no()),
-        ("CKA_WRAP", no()),
-        ("CKA_DERIVE", no()),
-    ]);
-    let curve = match ordered.key_type {
-        KeyType::P256 => Some("06082a8648ce3d030107"),
-        KeyType::P384 => Some("06052b81040022"),
-        KeyType::Ed25519 => Some("06032b6570"),
-        KeyType::Rsa(_) => None,
-    };
-    match curve {
-        Some(curve) => table.push(("CKA_EC_PARAMS", curve.to_owned())),
-        None => table.push(("CKA_PUBLIC_EXPONENT", "010001".to_owned())),
-    }
-    table
-}
-
-fn common(ordered: &Ordered<'_>, class: &str) -> Table {
-    let kind = match ordered.key_type {
-        KeyType::P256 | KeyType::P384 => "CKK_EC",
-        KeyType::Ed25519 => "CKK_EC_EDWARDS",
-        KeyType::Rsa(_) => "CKK_RSA",
-    };
-    vec![
-        ("CKA_CLASS", class.to_owned()),
-        ("CKA_KEY_TYPE", kind.to_owned()),
-        ("CKA_LABEL", ordered.label.to_owned()),
-        ("CKA_ID", hex::encode(ordered.id)),
-        ("CKA_TOKEN", yes()),
-        ("CKA_MODIFIABLE", no()),
-    ]
+fn public(ordered: &Ordered<'_>) -> Expected {
+    ordered.order().expected_public()
 }
 
 /// Whether the public key in certificates is the one that the token reports.
@@ -163,14 +118,6 @@ fn holds(public: &Reported, ordered: &Ordered<'_>) -> bool {
     }
 }
 
-fn yes() -> String {
-    "true".to_owned()
-}
-
-fn no() -> String {
-    "false".to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -188,7 +135,7 @@ mod tests {
     }
 
     fn good(ordered: &Ordered<'_>) -> PairReport {
-        let told = |table: Table| -> Reported {
+        let told = |table: Expected| -> Reported {
             let told = table.into_iter();
             told.map(|(name, value)| (name.to_owned(), Some(value))).collect()
         };

@@ -4,6 +4,7 @@ mod bench;
 mod ceremony;
 mod policy;
 mod policy_sets;
+mod signing;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -14,16 +15,17 @@ pub(crate) use self::{
     bench::BenchArgs,
     ceremony::{
         About, ApproveArgs, CeremonyArgs, CeremonyCommand, CompareArgs, Declare, Input, InventoryArgs,
-        KeyKindArg, NewKeyArgs, NoteArgs, PinArg, PlanCommand, RunArgs, SignArgs, TranscriptArgs,
+        NoteArgs, PlanCommand, RunArgs, SignArgs, TranscriptArgs,
     },
     policy::{
         AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, ReplayArgs, TestArgs,
         VectorArgs, VerifySourceArgs,
     },
     policy_sets::{
-        ActivateArgs, ApproveSetArgs, ExplainArgs, KeygenArgs, PersonKey, ProposeArgs, PushArgs, ReviewArgs,
-        RevokeArgs, RollbackArgs, RosterArgs, SetCommand, SignerArgs, StatusArgs, WatchArgs,
+        ActivateArgs, ApproveSetArgs, ExplainArgs, ProposeArgs, PushArgs, ReviewArgs, RevokeArgs,
+        RollbackArgs, RosterArgs, SetCommand, SignerArgs, StatusArgs, WatchArgs,
     },
+    signing::{KeyKindArg, NewKeyArgs, PinArg, SigningKey, TokenUse},
 };
 use crate::{output::Output, text};
 

@@ -1,7 +1,6 @@
 //! `sealwright ceremony`: the command line of the key ceremony. The crate of that name does everything.
 
 mod approve;
-mod key;
 mod note;
 mod plan;
 mod room;
@@ -14,19 +13,20 @@ use std::{fs, path::Path, process::ExitCode};
 
 use sealwright_ceremony::{Class as Kind, Error, LintedPlan, Roster};
 use sealwright_identity::Digest;
-use sealwright_statement::{FileSigner, MAX_ARMOUR_BYTES, Sealed, words::words};
+use sealwright_statement::{MAX_ARMOUR_BYTES, Sealed, words::words};
 
 use crate::{
     args::{CeremonyArgs, CeremonyCommand, Input},
     failure::{Class, Failure, OrFail},
     output::Output,
+    signing,
 };
 
 pub(crate) fn run(args: &CeremonyArgs, output: Output) -> Result<ExitCode, Failure> {
     match &args.command {
         CeremonyCommand::Plan(command) => plan::run(command, output),
         CeremonyCommand::Roster(file) => plan::roster(&file.file, output),
-        CeremonyCommand::NewKey(args) => key::run(args, output),
+        CeremonyCommand::NewKey(args) => signing::make(args, output),
         CeremonyCommand::Approve(args) => approve::run(args, output),
         CeremonyCommand::Run(args) => run::run(args, output),
         CeremonyCommand::Sign(args) => sign::run(args, output),
@@ -57,10 +57,6 @@ fn text(path: &Path) -> Result<String, Failure> {
         ));
     }
     fs::read_to_string(path).or_fail_doing(Class::Input, doing())
-}
-
-fn signer(path: &Path) -> Result<FileSigner, Failure> {
-    FileSigner::open(path).or_fail(Class::Usage)
 }
 
 fn about(path: &Path) -> String {

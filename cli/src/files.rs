@@ -29,6 +29,20 @@ pub(crate) fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure>
     written().or_fail_doing(Class::Internal, format!("cannot write {}", path.display()))
 }
 
+/// Writes a new file and syncs it; never over one that is there.
+pub(crate) fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(mode)
+        .open(path)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .or_fail_doing(Class::Usage, format!("cannot make {}", path.display()))
+}
+
 /// Makes a new folder.
 pub(crate) fn make_folder(path: &Path, mode: u32) -> Result<(), Failure> {
     fs::DirBuilder::new()

@@ -22,6 +22,7 @@ mod policy;
 mod progress;
 mod serve;
 mod settings;
+mod signing;
 mod text;
 
 use std::process::ExitCode;

@@ -185,9 +185,9 @@ pub(crate) const CEREMONY: &str = "\
 The steps of a ceremony, on one machine or on several that exchange files:
   sealwright ceremony plan lint plan.toml
   sealwright ceremony plan digest plan.toml                       read aloud, in words
-  sealwright ceremony approve --plan plan.toml --roster roster.toml --role operator --key anna.pem --out anna.txt
+  sealwright ceremony approve --plan plan.toml --roster roster.toml --role operator --sign-with anna.pem --out anna.txt
   sealwright ceremony run --plan plan.toml --roster roster.toml --approval anna.txt --approval bert.txt --out ./root-1
-  sealwright ceremony sign ./root-1 --key anna.pem
+  sealwright ceremony sign ./root-1 --sign-with anna.pem
 
 docs/ceremony.md is the script for the people in the room.";
 
@@ -201,10 +201,16 @@ Examples:
   sealwright ceremony run … --pin root=file:/run/pin --so-pin root=fd:3 --sign-with anna.pem
   sealwright ceremony run … --resume";
 
-pub(crate) const POLICY_KEYGEN: &str = "\
+pub(crate) const NEW_KEY: &str = "\
+`sealwright policy keygen` and `sealwright ceremony new-key` are the same. What is printed as the key is what
+--sign-with takes. A key on a token signs statements and nothing else, and never leaves the token.
+A PIN comes from a prompt without echo, a file or a descriptor; never from the command line.
+
 Examples:
   sealwright policy keygen --out ann.key
-  sealwright policy keygen --out bob.key --kind p256";
+  sealwright policy keygen --out bob.key --kind p256
+  sealwright policy keygen --on 'pkcs11:token=ann' --out ann --pkcs11-module /usr/lib/softhsm/libsofthsm2.so
+  sealwright policy keygen --on 'pkcs11:token=ann;object=approvals' --kind p384 --pin ann=file:/run/pin";
 
 pub(crate) const POLICY_ROSTER: &str = "\
 The first roster is named in the configuration, once. A later one takes effect with the set that names it.
@@ -231,7 +237,8 @@ that the set brings in is judged here once more, in a process of its own; where 
 the set names, nothing is signed.
 
 Examples (the signer and the caller's certificate left out):
-  sealwright policy approve --sign-with ann.key";
+  sealwright policy approve --sign-with ann.key
+  sealwright policy approve --sign-with 'pkcs11:token=ann;object=statement' --pkcs11-module /usr/lib/softhsm/libsofthsm2.so";
 
 pub(crate) const POLICY_ACTIVATE: &str = "\
 Examples (the signer and the caller's certificate left out):

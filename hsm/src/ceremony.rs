@@ -7,16 +7,15 @@
 //!
 //! What is signed is a [`crate::Signable`], as for everybody.
 
-mod facts;
+pub(crate) mod facts;
 mod file;
 mod module;
-mod officer;
-mod order;
+pub(crate) mod officer;
 
 pub use self::{
     facts::{ObjectSummary, Reported, TokenFacts},
     file::{MappedFile, ModuleFile, hash_file},
     module::{CeremonyModule, SeenToken},
     officer::{Officer, PairCount},
-    order::{KeyOrder, mechanism_name},
 };
+pub use crate::order::{Expected, KeyOrder, mechanism_name};

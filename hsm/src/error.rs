@@ -150,6 +150,54 @@ pub enum Error {
         /// What was asked for.
         selector: String,
     },
+    /// A key that was not made for statements is asked for one.
+    #[error(
+        "the key {selector} was not made for statements: a person's key is made by \
+         `sealwright policy keygen --on`, and no other signs them"
+    )]
+    KeyNotForStatements {
+        /// What was asked for.
+        selector: String,
+    },
+    /// A person's key is asked for something else.
+    #[error("the key {selector} was made for the statements of a person: it signs nothing else")]
+    KeyForStatements {
+        /// What was asked for.
+        selector: String,
+    },
+    /// A person's key is not guarded as it was when it was made.
+    #[error("the key {selector} is not one that can only sign and never leave its token: {}", deviations.join("; "))]
+    KeyUnguarded {
+        /// What was asked for.
+        selector: String,
+        /// Every attribute that is not as it must be.
+        deviations: Vec<String>,
+    },
+    /// The public half is none that statements are verified with.
+    #[error("the key {selector} cannot sign statements")]
+    KeyOfStatements {
+        /// What was asked for.
+        selector: String,
+        /// Why.
+        source: sealwright_statement::KeyError,
+    },
+    /// The token holds the keys of a ceremony.
+    #[error("the token {token} has seen a key ceremony: people's keys belong on tokens of their own")]
+    CeremonyToken {
+        /// The token's label.
+        token: String,
+    },
+    /// No id could be drawn.
+    #[error("the system has no random bytes")]
+    NoRandom,
+    /// The module does not come back from a call.
+    #[error("the token did not answer within {limit:?} while {doing}")]
+    Silent {
+        /// What was to be done.
+        doing: &'static str,
+        /// How long was waited.
+        limit: std::time::Duration,
+    },
     /// Provisioning would make a second token or key of that name.
     #[error("{what} exists already")]
     Exists {

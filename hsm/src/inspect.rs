@@ -44,7 +44,7 @@ pub enum LoginAdvice {
 /// # Errors
 /// The module does not load, the token is absent, or its marker is unreadable.
 pub fn inspect(config: &TokenConfig, marker_dir: &Path) -> Result<Inspection, Error> {
-    let (module, found) = token::locate(config, &Metrics::default())?;
+    let (module, found) = token::locate(&config.module, &config.token, &Metrics::default())?;
     let mut mechanisms: Vec<String> = slots::mechanisms(&module, found.slot)?
         .iter()
         .map(ToString::to_string)

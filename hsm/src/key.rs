@@ -16,6 +16,7 @@ use crate::{
     error::Error,
     module::ModuleSession,
     public_key::{self, PublicKey, PublicKeyError},
+    statement,
     uri::{ObjectType, Pkcs11Uri, UriError},
 };
 
@@ -28,6 +29,14 @@ pub struct KeySelector {
 }
 
 impl KeySelector {
+    pub(crate) fn label(&self) -> Option<&str> {
+        self.label.as_deref()
+    }
+
+    pub(crate) fn id(&self) -> Option<&[u8]> {
+        self.id.as_deref()
+    }
+
     /// By label, id or both.
     ///
     /// # Errors
@@ -118,6 +127,8 @@ pub enum KeyPurpose {
     Issuing,
     /// Health probes, and nothing else.
     Health,
+    /// Statements of a person, and nothing else.
+    Statement,
 }
 
 /// What the token says about how a private key is guarded.
@@ -195,6 +206,7 @@ impl KeyHandle {
     ) -> Result<Self, Error> {
         let handle = find_one(session, selector)?;
         let private = read_private(session, handle, selector)?;
+        statement::check_use(&private.exact, purpose)?;
         let public = read_public(session, handle, &private.exact, selector)?;
         Ok(Self(Arc::new(Inner {
             token,

@@ -1,7 +1,8 @@
 //! The only crate that sees PKCS#11: the token, its PIN, its keys, and the
 //! threads that sign.
 //!
-//! It is a library of the gate; nothing else in the product touches a token.
+//! It is a library of the gate, of the ceremony, and of the commands by which a
+//! person signs statements; nothing else in the product touches a token.
 //! It neither decides what is signed nor records it, and it does not verify
 //! what the token answers: the gate does all three.
 //!
@@ -10,7 +11,8 @@
 //! * a PIN that a token refused is not tried again, not even after a restart
 //!   ([`Error::is_pin`], [`reset_pin_marker`]);
 //! * a key is one key, by label and id, or an error;
-//! * only the structures of [`Signable`] are signed, never a bare digest;
+//! * only the structures of [`Signable`] are signed, never a bare digest, and
+//!   each by keys of its own purpose ([`KeyPurpose`], [`statement`]);
 //! * every request is answered by its deadline, whatever the module does;
 //! * what a session, a login or a handle lost is repaired in place, and all
 //!   else is reported by [`SessionPool::failed`], for the process to end
@@ -29,6 +31,7 @@ mod marker;
 mod metrics;
 mod module;
 mod operation;
+mod order;
 pub mod pin;
 mod pool;
 pub mod provision;
@@ -37,6 +40,7 @@ pub mod rv;
 mod signable;
 mod slots;
 pub mod softhsm;
+pub mod statement;
 mod token;
 pub mod uri;
 

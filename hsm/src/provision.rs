@@ -1,12 +1,10 @@
 //! Making a token and its keys, for development and tests.
 //!
-//! Keys are made in the token and can never leave it: sensitive, not
-//! extractable, private, fixed, and good for signatures alone. Without
-//! `CKA_MODIFIABLE` false a usage could be switched on later, so it is.
+//! Keys are made in the token and can never leave it ([`KeyOrder`]).
 
 use std::path::Path;
 
-use cryptoki::{mechanism::Mechanism, object::Attribute, session::UserType, slot::Slot, types::AuthPin};
+use cryptoki::{session::UserType, slot::Slot, types::AuthPin};
 use parking_lot::Mutex;
 use sealwright_identity::KeyType;
 
@@ -16,18 +14,16 @@ use crate::{
     key::{KeyHandle, KeySelector},
     metrics::Metrics,
     module::{Module, SessionKind},
+    order::KeyOrder,
     pin::Pin,
-    public_key::{ED25519_PARAMS, P256_PARAMS, P384_PARAMS},
     slots::{self, TokenInfo},
     softhsm::TokenFolder,
+    statement,
     token::Token,
 };
 
 /// Generating two keys at once fails now and then on SoftHSM.
 static GENERATION: Mutex<()> = Mutex::new(());
-
-/// The public exponent F4.
-const F4: [u8; 3] = [1, 0, 1];
 
 /// Initialises the first free slot of the module as a token with this label
 /// and sets its user PIN. No session may be open in the module.
@@ -87,6 +83,11 @@ pub fn generate_key_pair(
 ) -> Result<KeyHandle, Error> {
     let _one = GENERATION.lock();
     let selector = KeySelector::new(Some(label.to_owned()), Some(id.to_vec()))?;
+    if statement::is_marked(id) {
+        return Err(Error::KeyForStatements {
+            selector: selector.to_string(),
+        });
+    }
     for taken in [
         KeySelector::new(Some(label.to_owned()), None)?,
         KeySelector::new(None, Some(id.to_vec()))?,
@@ -97,33 +98,19 @@ pub fn generate_key_pair(
             });
         }
     }
-    generate(token, label, id, key_type)?;
+    let order = KeyOrder {
+        label: label.to_owned(),
+        id: id.to_vec(),
+        key_type,
+        restrict: false,
+    };
+    generate(token, &order)?;
     sync_softhsm()?;
     token.find_unclaimed(&selector)
 }
 
-fn generate(token: &Token, label: &str, id: &[u8], key_type: KeyType) -> Result<(), Error> {
-    let (mechanism, parameters) = match key_type {
-        KeyType::P256 => (Mechanism::EccKeyPairGen, curve(P256_PARAMS)),
-        KeyType::P384 => (Mechanism::EccKeyPairGen, curve(P384_PARAMS)),
-        KeyType::Ed25519 => (Mechanism::EccEdwardsKeyPairGen, curve(ED25519_PARAMS)),
-        KeyType::Rsa(bits @ (2048 | 3072 | 4096)) => (
-            Mechanism::RsaPkcsKeyPairGen,
-            vec![
-                Attribute::ModulusBits(u64::from(bits).into()),
-                Attribute::PublicExponent(F4.to_vec()),
-            ],
-        ),
-        other => return Err(Error::KeyTypeUnsupported(other)),
-    };
-    let name = [
-        Attribute::Token(true),
-        Attribute::Label(label.as_bytes().to_vec()),
-        Attribute::Id(id.to_vec()),
-        Attribute::Modifiable(false),
-    ];
-    let public = [&name[..], &parameters, &public_usages()].concat();
-    let private = [&name[..], &private_usages()].concat();
+fn generate(token: &Token, order: &KeyOrder) -> Result<(), Error> {
+    let (mechanism, public, private) = (order.mechanism()?, order.public(), order.private());
     let session = token
         .open_session(SessionKind::ReadWrite)
         .map_err(Error::call("opening a session to generate a key"))?;
@@ -133,33 +120,6 @@ fn generate(token: &Token, label: &str, id: &[u8], key_type: KeyType) -> Result<
         })
         .map_err(Error::call("generating a key"))?;
     Ok(())
-}
-
-fn curve(parameters: &[u8]) -> Vec<Attribute> {
-    vec![Attribute::EcParams(parameters.to_vec())]
-}
-
-fn public_usages() -> [Attribute; 5] {
-    [
-        Attribute::Private(false),
-        Attribute::Verify(true),
-        Attribute::Encrypt(false),
-        Attribute::Wrap(false),
-        Attribute::Derive(false),
-    ]
-}
-
-fn private_usages() -> [Attribute; 8] {
-    [
-        Attribute::Private(true),
-        Attribute::Sensitive(true),
-        Attribute::Extractable(false),
-        Attribute::Sign(true),
-        Attribute::SignRecover(false),
-        Attribute::Decrypt(false),
-        Attribute::Unwrap(false),
-        Attribute::Derive(false),
-    ]
 }
 
 fn free_slot(module: &Module) -> Result<Slot, Error> {

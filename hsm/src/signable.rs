@@ -1,10 +1,11 @@
-//! All that a key of this crate can sign: four kinds of structure, each with a
+//! All that a key of this crate can sign: five kinds of structure, each with a
 //! type that can only be made whole. There is no way to sign a bare digest, or
 //! bytes of the caller's choice.
 
 use std::sync::Arc;
 
 use aws_lc_rs::rand;
+use sealwright_statement::Preimage;
 use sealwright_x509::{AuthorityTbs, LeafTbs, RequestTbs, SignatureAlgorithm};
 
 use crate::key::KeyPurpose;
@@ -23,6 +24,8 @@ pub enum Signable {
     CertificationRequest(RequestTbs),
     /// A health probe.
     Probe(Probe),
+    /// A statement that a person signs.
+    Statement(Preimage),
 }
 
 impl Signable {
@@ -33,6 +36,8 @@ impl Signable {
             Self::Authority(tbs) => tbs.as_der(),
             Self::CertificationRequest(tbs) => tbs.as_der(),
             Self::Probe(probe) => probe.message(),
+            // Its first bytes name its type, and no DER begins so.
+            Self::Statement(preimage) => preimage.as_bytes(),
         }
     }
 
@@ -41,6 +46,7 @@ impl Signable {
         match self {
             Self::Leaf(_) | Self::Authority(_) | Self::CertificationRequest(_) => KeyPurpose::Issuing,
             Self::Probe(_) => KeyPurpose::Health,
+            Self::Statement(_) => KeyPurpose::Statement,
         }
     }
 
@@ -50,7 +56,7 @@ impl Signable {
             Self::Leaf(tbs) => Some(tbs.fields().signature_algorithm),
             Self::Authority(tbs) => Some(tbs.fields().signature_algorithm),
             Self::CertificationRequest(tbs) => Some(tbs.signature_algorithm()),
-            Self::Probe(_) => None,
+            Self::Probe(_) | Self::Statement(_) => None,
         }
     }
 }

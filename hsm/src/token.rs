@@ -28,7 +28,7 @@ use sealwright_identity::Digest;
 
 use crate::{
     attempt::Attempts,
-    config::TokenConfig,
+    config::{TokenConfig, TokenSelector},
     error::Error,
     key::{self, KeyHandle, KeyPurpose, KeySelector, Resolved},
     marker::{MarkerError, Refusal},
@@ -91,7 +91,7 @@ impl Token {
     /// # Errors
     /// As [`Token::open`].
     pub fn open_with(config: &TokenConfig, marker_dir: &Path, metrics: &Metrics) -> Result<Self, Error> {
-        let (module, found) = locate(config, metrics)?;
+        let (module, found) = locate(&config.module, &config.token, metrics)?;
         refuse_unusable(&found.info)?;
         let label = &found.info.label;
         let pin = config.pin.read(label).map_err(|source| Error::Pin {
@@ -161,6 +161,11 @@ impl Token {
     /// As [`Token::find_key`].
     pub fn find_health_key(&self, selector: &KeySelector) -> Result<KeyHandle, Error> {
         self.find(selector, KeyPurpose::Health)
+    }
+
+    /// The one key that fits, for a person's statements only.
+    pub(crate) fn find_statement_key(&self, selector: &KeySelector) -> Result<KeyHandle, Error> {
+        self.find(selector, KeyPurpose::Statement)
     }
 
     fn find(&self, selector: &KeySelector, purpose: KeyPurpose) -> Result<KeyHandle, Error> {
@@ -341,10 +346,14 @@ enum LoginError {
 }
 
 /// Loads the module and finds the token, with a few looks.
-pub(crate) fn locate(config: &TokenConfig, metrics: &Metrics) -> Result<(Arc<Module>, Found), Error> {
-    let mut module = Module::load(&config.module, metrics)?;
+pub(crate) fn locate(
+    module: &Path,
+    selector: &TokenSelector,
+    metrics: &Metrics,
+) -> Result<(Arc<Module>, Found), Error> {
+    let mut module = Module::load(module, metrics)?;
     for _ in 1..LOOKS {
-        match slots::find(&module, &config.token) {
+        match slots::find(&module, selector) {
             Err(Error::TokenAbsent { .. }) => {
                 thread::sleep(LOOK_AGAIN);
                 module = module.reload()?;
@@ -352,12 +361,12 @@ pub(crate) fn locate(config: &TokenConfig, metrics: &Metrics) -> Result<(Arc<Mod
             other => return other.map(|found| (module, found)),
         }
     }
-    let found = slots::find(&module, &config.token)?;
+    let found = slots::find(&module, selector)?;
     Ok((module, found))
 }
 
 /// What the token says against any PIN, before one is even read.
-fn refuse_unusable(info: &TokenInfo) -> Result<(), Error> {
+pub(crate) fn refuse_unusable(info: &TokenInfo) -> Result<(), Error> {
     let refusal = match info.pin {
         PinState::Locked => Refusal::Locked,
         PinState::NotSet | PinState::ToBeChanged => Refusal::Expired,

@@ -6,6 +6,7 @@ mod resume;
 mod serving;
 mod survey;
 mod tamper;
+mod tokens;
 
 use std::{fs, process::Command};
 

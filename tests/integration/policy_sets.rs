@@ -7,6 +7,7 @@ mod killed;
 mod large;
 mod people;
 mod shadow;
+mod tokens;
 mod uploads;
 
 use std::{

@@ -27,6 +27,7 @@ pub mod openssl;
 pub mod serving;
 pub mod signer;
 pub mod signing;
+pub mod tokens;
 
 pub use client::{Client, Metadata};
 pub use command::{Outcome, run};

@@ -36,7 +36,7 @@ impl Run<'_> {
         let (structure, der) = match what {
             Signable::Authority(tbs) => ("certificate", tbs.as_der()),
             Signable::CertificationRequest(tbs) => ("certification-request", tbs.as_der()),
-            Signable::Leaf(_) | Signable::Probe(_) => {
+            Signable::Leaf(_) | Signable::Probe(_) | Signable::Statement(_) => {
                 return Err(Error::Internal(
                     "a ceremony signs nothing of that kind".to_owned(),
                 ));

@@ -1,12 +1,12 @@
 //! The arguments of `sealwright ceremony`.
 
-use std::{path::PathBuf, str::FromStr};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 use sealwright_ceremony::Role;
-use sealwright_hsm::PinSource;
 use sealwright_identity::Digest;
 
+use super::signing::{Discreet, NewKeyArgs, PinArg, SigningKey, TokenUse, pin, signing_key};
 use crate::text;
 
 /// `sealwright ceremony`.
@@ -24,8 +24,8 @@ pub(crate) enum CeremonyCommand {
     Plan(PlanCommand),
     /// Name a roster: its digest, in hex and in words.
     Roster(FileArgs),
-    /// Make a key that statements are signed with, in a file.
-    NewKey(NewKeyArgs),
+    /// Make a key that a person signs statements with, in a file or on a token.
+    NewKey(Box<NewKeyArgs>),
     /// Agree to a plan, in a role.
     Approve(ApproveArgs),
     /// Do what a plan says, on its tokens.
@@ -90,7 +90,7 @@ pub(crate) struct InventoryArgs {
     #[arg(long, value_name = "SERIAL")]
     pub(crate) serial: String,
     /// Where the user PIN comes from [default: a prompt].
-    #[arg(long, value_name = "TOKEN=file:PATH|fd:N")]
+    #[arg(long, value_name = "TOKEN=file:PATH|fd:N", value_parser = Discreet(pin))]
     pub(crate) pin: Option<PinArg>,
     /// The folder of the memory of refused PINs.
     #[arg(long, value_name = "DIR")]
@@ -119,24 +119,6 @@ pub(crate) struct Input {
     pub(crate) roster: PathBuf,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct NewKeyArgs {
-    /// Kind of the key.
-    #[arg(long, value_enum, value_name = "KIND", default_value = "ed25519")]
-    pub(crate) kind: KeyKindArg,
-    /// A new file for it (mode 0600); the public half goes to standard output.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: PathBuf,
-}
-
-/// Kinds of keys that people sign with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum KeyKindArg {
-    P256,
-    P384,
-    Ed25519,
-}
-
 /// `sealwright ceremony approve`.
 #[derive(Debug, Args)]
 pub(crate) struct ApproveArgs {
@@ -145,15 +127,17 @@ pub(crate) struct ApproveArgs {
     /// As what: operator, witness or auditor.
     #[arg(long, value_name = "ROLE", value_parser = role)]
     pub(crate) role: Role,
-    /// The key of the person who agrees, in a file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
+    /// The key of the person who agrees, in a file or on a token.
+    #[arg(long, alias = "key", value_name = "FILE|pkcs11:…", value_parser = Discreet(signing_key))]
+    pub(crate) sign_with: SigningKey,
     /// Where the approval goes; one of the same role that is there gets another signature.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Do not ask for words; for rehearsals only.
     #[arg(long)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) tokens: TokenUse,
 }
 
 /// `sealwright ceremony run`.
@@ -175,14 +159,15 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) state: Option<PathBuf>,
     /// Where a token's user PIN comes from, for each part [default: a prompt].
-    #[arg(long, value_name = "TOKEN=file:PATH|fd:N")]
+    #[arg(long, value_name = "TOKEN=file:PATH|fd:N", value_parser = Discreet(pin))]
     pub(crate) pin: Vec<PinArg>,
     /// Where the PIN of a token's security officer comes from, for each part [default: a prompt].
-    #[arg(long, value_name = "TOKEN=file:PATH|fd:N")]
+    #[arg(long, value_name = "TOKEN=file:PATH|fd:N", value_parser = Discreet(pin))]
     pub(crate) so_pin: Vec<PinArg>,
-    /// A key that signs the end of the transcript at once; more sign with `ceremony sign`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) sign_with: Vec<PathBuf>,
+    /// A key in a file that signs the end of the transcript at once; more, and keys on tokens, sign with
+    /// `ceremony sign`.
+    #[arg(long, value_name = "FILE", value_parser = Discreet(signing_key))]
+    pub(crate) sign_with: Vec<SigningKey>,
     /// Go on with the transcript in OUT.
     #[arg(long)]
     pub(crate) resume: bool,
@@ -260,39 +245,14 @@ pub(crate) struct SignArgs {
     /// The transcript's folder.
     #[arg(value_name = "DIR")]
     pub(crate) transcript: PathBuf,
-    /// The key of somebody of the roster, in a file.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: PathBuf,
+    /// The key of somebody of the roster, in a file or on a token.
+    #[arg(long, alias = "key", value_name = "FILE|pkcs11:…", value_parser = Discreet(signing_key))]
+    pub(crate) sign_with: SigningKey,
     /// Do not ask for words; for rehearsals only.
     #[arg(long)]
     pub(crate) yes: bool,
-}
-
-/// A token and a source of its PIN.
-#[derive(Clone, Debug)]
-pub(crate) struct PinArg {
-    pub(crate) token: String,
-    pub(crate) source: PinSource,
-}
-
-impl FromStr for PinArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // What was typed is not repeated: it may be a PIN.
-        let form =
-            || "write TOKEN=file:PATH or TOKEN=fd:N; a PIN never stands on the command line".to_owned();
-        let (token, source) = text.split_once('=').ok_or_else(form)?;
-        let source = match source.split_once(':') {
-            Some(("file", path)) if !path.is_empty() => PinSource::File(path.into()),
-            Some(("fd", number)) => PinSource::Fd(number.parse().map_err(|_| form())?),
-            _ => return Err(form()),
-        };
-        Ok(Self {
-            token: token.to_owned(),
-            source,
-        })
-    }
+    #[command(flatten)]
+    pub(crate) tokens: TokenUse,
 }
 
 fn role(text: &str) -> Result<Role, String> {

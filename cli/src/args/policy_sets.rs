@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
 use sealwright_identity::{Digest, HumanDuration, SpiffeId, TrustDomain};
 use sealwright_statement::policy::Name;
 
+use super::signing::{Discreet, NewKeyArgs, SigningKey, TokenUse, signing_key};
 use crate::text;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SetCommand {
-    /// Make a key that a person signs statements with.
-    Keygen(KeygenArgs),
+    /// Make a key that a person signs statements with, in a file or on a token.
+    Keygen(Box<NewKeyArgs>),
     /// Write down who may push and approve, and how many must agree.
     Roster(RosterArgs),
     /// Upload a module and push a revision of a policy, signed by its author.
@@ -51,26 +52,6 @@ pub(crate) struct SignerArgs {
     /// PEM key of `--cert`.
     #[arg(long, value_name = "FILE")]
     pub(crate) key: PathBuf,
-}
-
-/// `sealwright policy keygen`.
-#[derive(Debug, Args)]
-#[command(after_help = text::POLICY_KEYGEN)]
-pub(crate) struct KeygenArgs {
-    /// The private key's file (0600); the public half is written to the same name with `.pub`.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: PathBuf,
-    /// Its kind.
-    #[arg(long, value_enum, value_name = "KIND", default_value = "ed25519")]
-    pub(crate) kind: PersonKey,
-}
-
-/// Kinds of keys that people sign with.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PersonKey {
-    Ed25519,
-    P256,
-    P384,
 }
 
 /// `sealwright policy roster`.
@@ -137,9 +118,11 @@ pub(crate) struct PushArgs {
     /// Leave the judgement to the signer alone.
     #[arg(long, conflicts_with = "report")]
     pub(crate) no_report: bool,
-    /// The author's key; needed where people must agree.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) sign_with: Option<PathBuf>,
+    /// The author's key, in a file or on a token; needed where people must agree.
+    #[arg(long, value_name = "FILE|pkcs11:…", value_parser = Discreet(signing_key))]
+    pub(crate) sign_with: Option<SigningKey>,
+    #[command(flatten)]
+    pub(crate) tokens: TokenUse,
 }
 
 /// `sealwright policy propose`.
@@ -204,9 +187,11 @@ pub(crate) struct ApproveSetArgs {
     /// The proposed set; the only one when left out. A rollback must be named.
     #[arg(value_name = "SET")]
     pub(crate) set: Option<Digest>,
-    /// The approver's key.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) sign_with: PathBuf,
+    /// The approver's key, in a file or on a token.
+    #[arg(long, value_name = "FILE|pkcs11:…", value_parser = Discreet(signing_key))]
+    pub(crate) sign_with: SigningKey,
+    #[command(flatten)]
+    pub(crate) tokens: TokenUse,
 }
 
 /// `sealwright policy activate`.
@@ -235,12 +220,14 @@ pub(crate) struct RollbackArgs {
     /// Make it ahead of need: it follows this proposed set, and can be activated only while that one is in force.
     #[arg(long, value_name = "SET")]
     pub(crate) ahead: Option<Digest>,
-    /// Keys of approvers who agree.
-    #[arg(long, value_name = "FILE", required_unless_present = "ahead")]
-    pub(crate) sign_with: Vec<PathBuf>,
+    /// Keys of approvers who agree, in files or on tokens.
+    #[arg(long, value_name = "FILE|pkcs11:…", required_unless_present = "ahead", value_parser = Discreet(signing_key))]
+    pub(crate) sign_with: Vec<SigningKey>,
     /// How long it may be activated; at most 7d. Without it 1h, and 7d with `--ahead`.
     #[arg(long, value_name = "DURATION")]
     pub(crate) valid: Option<HumanDuration>,
+    #[command(flatten)]
+    pub(crate) tokens: TokenUse,
 }
 
 /// `sealwright policy revoke`.
@@ -255,9 +242,11 @@ pub(crate) struct RevokeArgs {
     /// Why, for whoever reads the ledger. Others who agree give the same.
     #[arg(long, value_name = "TEXT")]
     pub(crate) reason: String,
-    /// Keys of approvers who agree.
-    #[arg(long, value_name = "FILE", required = true)]
-    pub(crate) sign_with: Vec<PathBuf>,
+    /// Keys of approvers who agree, in files or on tokens.
+    #[arg(long, value_name = "FILE|pkcs11:…", required = true, value_parser = Discreet(signing_key))]
+    pub(crate) sign_with: Vec<SigningKey>,
+    #[command(flatten)]
+    pub(crate) tokens: TokenUse,
 }
 
 /// `sealwright policy status`.

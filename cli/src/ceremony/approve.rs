@@ -4,15 +4,16 @@ use std::process::ExitCode;
 
 use sealwright_ceremony::Approval;
 use sealwright_identity::Digest;
-use sealwright_statement::{Envelope, Sealed, Signed, Signer};
+use sealwright_statement::{Envelope, Sealed, Signed};
 use serde::Serialize;
 
-use super::{only_in_a_rehearsal, read, room, signer, text};
+use super::{only_in_a_rehearsal, read, room, text};
 use crate::{
     args::ApproveArgs,
     failure::{Class, Failure, OrFail},
     files,
     output::{self, Output},
+    signing,
 };
 
 #[derive(Serialize)]
@@ -37,7 +38,7 @@ pub(super) fn run(args: &ApproveArgs, output: Output) -> Result<ExitCode, Failur
             ),
         ));
     }
-    let signer = signer(&args.key)?;
+    let signer = signing::open(&args.sign_with, &args.tokens)?;
     let person = roster
         .owner(signer.public_key())
         .filter(|person| person.roles.contains(&args.role))
@@ -75,7 +76,7 @@ pub(super) fn run(args: &ApproveArgs, output: Output) -> Result<ExitCode, Failur
     } else {
         Signed::unsigned(approval)
     };
-    signed.sign(&signer).or_fail(Class::Internal)?;
+    signed.sign(&*signer).or_fail(Class::Unavailable)?;
     files::write(&args.out, signed.to_string().as_bytes(), 0o644)?;
     let approved = Approved {
         person: person.name.to_string(),

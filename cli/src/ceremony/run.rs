@@ -6,12 +6,12 @@ use sealwright_ceremony::{
     ApprovedPlan, Ceremony, Declared, Head, Outcome, Place, Room as _, Surroundings, journal::Crash,
 };
 use sealwright_identity::{Clock, Digest, SystemClock};
-use sealwright_statement::{Envelope, Signer};
+use sealwright_statement::{Envelope, FileSigner, Signer};
 use serde::Serialize;
 
-use super::{fail, only_in_a_rehearsal, read, room::Terminal, signer, spoken, text};
+use super::{fail, only_in_a_rehearsal, read, room::Terminal, spoken, text};
 use crate::{
-    args::{Declare, RunArgs},
+    args::{Declare, RunArgs, SigningKey},
     failure::{Class, Failure, OrFail},
     output::{self, Output},
 };
@@ -36,11 +36,7 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
             .or_fail_doing(Class::Input, super::about(path))?;
         approvals.push(approval);
     }
-    let signers = args
-        .sign_with
-        .iter()
-        .map(|path| signer(path))
-        .collect::<Result<Vec<_>, _>>()?;
+    let signers = args.sign_with.iter().map(signer).collect::<Result<Vec<_>, _>>()?;
     if let Some(stranger) = signers
         .iter()
         .find(|signer| roster.owner(signer.public_key()).is_none())
@@ -112,6 +108,17 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A key in a file. A ceremony's process holds the module of its plan alone, loaded by the ceremony.
+fn signer(key: &SigningKey) -> Result<FileSigner, Failure> {
+    match key {
+        SigningKey::File(path) => FileSigner::open(path).or_fail(Class::Usage),
+        SigningKey::Token(_) => Err(Failure::text(
+            Class::Usage,
+            "`ceremony run` uses no tokens but the plan's: sign with a key on a token by `ceremony sign` afterwards",
+        )),
+    }
 }
 
 fn declared(how: Declare, args: &RunArgs) -> Declared {

@@ -7,21 +7,21 @@ mod admission;
 mod agree;
 mod ahead;
 mod explain;
-mod keys;
 mod propose;
 mod push;
 mod review;
+mod roster;
 mod show;
 mod wire;
 
 use std::process::ExitCode;
 
-use crate::{args::SetCommand, failure::Failure, output::Output};
+use crate::{args::SetCommand, failure::Failure, output::Output, signing};
 
 pub(super) fn run(command: &SetCommand, output: Output) -> Result<ExitCode, Failure> {
     match command {
-        SetCommand::Keygen(args) => keys::generate(args, output),
-        SetCommand::Roster(args) => keys::roster(args, output),
+        SetCommand::Keygen(args) => signing::make(args, output),
+        SetCommand::Roster(args) => roster::run(args, output),
         SetCommand::Push(args) => wire::block_on(push::run(args, output)),
         SetCommand::Propose(args) => wire::block_on(propose::run(args, output)),
         SetCommand::Review(args) => wire::block_on(review::run(args, output)),

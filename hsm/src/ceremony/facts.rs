@@ -76,7 +76,7 @@ pub struct ObjectSummary {
 }
 
 /// Asks for each attribute alone: a token that has not one of them must not hide, or zero, the others.
-pub(super) fn read(
+pub(crate) fn read(
     session: &ModuleSession,
     object: ObjectHandle,
     wanted: &[AttributeType],

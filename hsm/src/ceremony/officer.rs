@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     facts::{self, ObjectSummary, Reported},
     module::sync_softhsm,
-    order::KeyOrder,
 };
 use crate::{
     error::Error,
     key::{KeyHandle, KeySelector},
     module::ModuleSession,
     operation::Operation,
+    order::KeyOrder,
     signable::Signable,
     token::Token,
 };
@@ -21,7 +21,7 @@ use crate::{
 const APPLICATION: &[u8] = b"sealwright-ceremony";
 
 /// Attributes of private keys that are read back.
-const PRIVATE: [AttributeType; 19] = [
+pub(crate) const PRIVATE: [AttributeType; 19] = [
     AttributeType::Class,
     AttributeType::KeyType,
     AttributeType::Label,
@@ -81,7 +81,7 @@ pub struct PairCount {
 }
 
 impl Officer {
-    pub(super) fn new(token: Token, session: ModuleSession) -> Self {
+    pub(crate) fn new(token: Token, session: ModuleSession) -> Self {
         Self { session, token }
     }
 
@@ -100,23 +100,7 @@ impl Officer {
     /// # Errors
     /// The token fails.
     pub fn marks(&self) -> Result<Vec<(String, Vec<u8>)>, Error> {
-        let mut marks = Vec::new();
-        for object in self.find(&[
-            Attribute::Class(ObjectClass::DATA),
-            Attribute::Application(APPLICATION.to_vec()),
-        ])? {
-            let (mut label, mut value) = (String::new(), Vec::new());
-            for attribute in self.attributes(object, &[AttributeType::Label, AttributeType::Value])? {
-                match attribute {
-                    Attribute::Label(bytes) => label = String::from_utf8_lossy(&bytes).into_owned(),
-                    Attribute::Value(bytes) => value = bytes,
-                    _ => {}
-                }
-            }
-            marks.push((label, value));
-        }
-        marks.sort();
-        Ok(marks)
+        marks(&self.session)
     }
 
     /// Writes the mark of a ceremony (`C_CreateObject`). It is private and cannot be changed, only destroyed.
@@ -208,6 +192,9 @@ impl Officer {
             return Err(Error::KeyTypeUnsupported(key.key_type()));
         }
         let odd = |reason: String| Error::Signature { reason };
+        if what.purpose() != key.purpose() {
+            return Err(odd("the key is for something else".to_owned()));
+        }
         let operation =
             Operation::new(key.key_type(), what.message()).map_err(|error| odd(error.to_string()))?;
         let resolved = self.token.resolve(key, &self.session)?;
@@ -241,18 +228,41 @@ impl Officer {
     }
 
     fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>, Error> {
-        self.session
-            .call("C_FindObjects", |session| session.find_objects(template))
-            .map_err(Error::call("looking for objects"))
+        find(&self.session, template)
     }
+}
 
-    fn attributes(&self, object: ObjectHandle, kinds: &[AttributeType]) -> Result<Vec<Attribute>, Error> {
-        self.session
+/// The marks of ceremonies on a token: label and value.
+pub(crate) fn marks(session: &ModuleSession) -> Result<Vec<(String, Vec<u8>)>, Error> {
+    let mut marks = Vec::new();
+    let template = [
+        Attribute::Class(ObjectClass::DATA),
+        Attribute::Application(APPLICATION.to_vec()),
+    ];
+    for object in find(session, &template)? {
+        let (mut label, mut value) = (String::new(), Vec::new());
+        let told = session
             .call("C_GetAttributeValue", |session| {
-                session.get_attributes(object, kinds)
+                session.get_attributes(object, &[AttributeType::Label, AttributeType::Value])
             })
-            .map_err(Error::call("reading attributes"))
+            .map_err(Error::call("reading attributes"))?;
+        for attribute in told {
+            match attribute {
+                Attribute::Label(bytes) => label = String::from_utf8_lossy(&bytes).into_owned(),
+                Attribute::Value(bytes) => value = bytes,
+                _ => {}
+            }
+        }
+        marks.push((label, value));
     }
+    marks.sort();
+    Ok(marks)
+}
+
+fn find(session: &ModuleSession, template: &[Attribute]) -> Result<Vec<ObjectHandle>, Error> {
+    session
+        .call("C_FindObjects", |session| session.find_objects(template))
+        .map_err(Error::call("looking for objects"))
 }
 
 fn template(class: ObjectClass, label: Option<&str>, id: Option<&[u8]>) -> Vec<Attribute> {

@@ -73,7 +73,10 @@ impl Deployment {
     /// Puts a roster in force by which so many of ann, bob and eve must agree; dan pushes and approves.
     pub(super) fn found(&self, threshold: u32) {
         for name in PEOPLE {
-            run(["policy", "keygen", "--out", &self.key(name)]).success();
+            // Somebody may have a key already, on a token.
+            if !self.home.file(&format!("{name}.key.pub")).exists() {
+                run(["policy", "keygen", "--out", &self.key(name)]).success();
+            }
         }
         let roster = self.text("roster.txt");
         let public = |name: &str| format!("{name}={}.pub", self.key(name));
@@ -124,6 +127,11 @@ impl Deployment {
 
     /// Runs `sealwright policy` as one of the callers.
     pub(super) fn policy(&self, caller: &str, arguments: &[&str]) -> Outcome {
+        run(self.arguments(caller, arguments))
+    }
+
+    /// The arguments of that.
+    pub(super) fn arguments(&self, caller: &str, arguments: &[&str]) -> Vec<String> {
         let folder: PathBuf = self.home.file(caller);
         let (chain, key) = (folder.join("cert-chain.pem"), folder.join("key.pem"));
         let roots = self.signer.trust_bundle();
@@ -137,7 +145,7 @@ impl Deployment {
         ]);
         all.extend(["--cert", chain.to_str().unwrap(), "--key", key.to_str().unwrap()]);
         all.extend(["--output", "json"]);
-        run(all)
+        all.into_iter().map(str::to_owned).collect()
     }
 
     pub(super) fn status(&self) -> Value {

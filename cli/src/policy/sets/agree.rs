@@ -15,6 +15,7 @@ use crate::{
     args::{ActivateArgs, ApproveSetArgs, RevokeArgs, RollbackArgs},
     failure::{Class, Failure},
     output::{self, Output},
+    signing,
 };
 
 /// How long a rollback that is needed now may be activated.
@@ -46,8 +47,8 @@ pub(super) async fn approve(args: &ApproveSetArgs, output: Output) -> Result<Exi
     let review = review::fetch(&mut client, args.set).await?;
     review::explain(&review)?;
     admission::agrees(&mut client, &review).await?;
-    let mut set = review.set;
-    wire::sign(&mut set, &args.sign_with)?;
+    let key = std::slice::from_ref(&args.sign_with);
+    let set = signing::sign(review.set, key, &args.tokens).await?;
     let request = ApproveRequest {
         statement: set.to_string(),
     };
@@ -155,10 +156,7 @@ pub(super) async fn rollback(args: &RollbackArgs, output: Output) -> Result<Exit
     set.entries = earlier.statement.entries.clone();
     set.stop = earlier.statement.stop;
     set.restores = Some(args.number);
-    let mut set = wire::seal(set)?;
-    for key in &args.sign_with {
-        wire::sign(&mut set, key)?;
-    }
+    let set = signing::sign(wire::seal(set)?, &args.sign_with, &args.tokens).await?;
     let proposed = propose::propose(&mut client, set.to_string()).await?;
     if u64::try_from(proposed.counted.len()).is_ok_and(|counted| counted >= proposed.needed.max(1)) {
         return put_in_force(&mut client, proposed.set, output).await;
@@ -186,10 +184,8 @@ async fn rollback_ahead(
 ) -> Result<ExitCode, Failure> {
     let valid = args.valid.map_or(MAX_ROLLBACK_WINDOW, HumanDuration::get);
     let next: Signed<Set> = propose::fetch(client, next).await?;
-    let (made, mut set) = ahead::propose(client, known, &next.statement, earlier, valid).await?;
-    for key in &args.sign_with {
-        wire::sign(&mut set, key)?;
-    }
+    let (made, set) = ahead::propose(client, known, &next.statement, earlier, valid).await?;
+    let set = signing::sign(set, &args.sign_with, &args.tokens).await?;
     let proposed = propose::propose(client, set.to_string()).await?;
     let proposed = propose::Proposed {
         number: made.number,
@@ -210,15 +206,13 @@ pub(super) async fn revoke(args: &RevokeArgs, output: Output) -> Result<ExitCode
         }
         active => wire::statement(active)?,
     };
-    let mut revocation = wire::seal(Revocation {
+    let revocation = wire::seal(Revocation {
         deployment: wire::digest(&known.deployment)?,
         revision: args.revision,
         reason: args.reason.clone(),
         number: active.statement.number,
     })?;
-    for key in &args.sign_with {
-        wire::sign(&mut revocation, key)?;
-    }
+    let revocation = signing::sign(revocation, &args.sign_with, &args.tokens).await?;
     let request = RevokeRequest {
         revocation: revocation.to_string(),
     };

@@ -17,6 +17,7 @@ use crate::{
     args::PushArgs,
     failure::{Class, Failure, OrFail},
     output::{self, Output},
+    signing,
 };
 
 /// What goes into one message.
@@ -52,7 +53,7 @@ pub(super) async fn run(args: &PushArgs, output: Output) -> Result<ExitCode, Fai
         },
     })?;
     if let Some(key) = &args.sign_with {
-        wire::sign(&mut revision, key)?;
+        revision = signing::sign(revision, std::slice::from_ref(key), &args.tokens).await?;
     }
     let report = match args.report.as_deref() {
         None if args.no_report => String::new(),

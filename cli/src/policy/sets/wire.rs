@@ -4,7 +4,7 @@ use std::{future::Future, path::Path, process::ExitCode, time::Duration};
 
 use sealwright_identity::Digest;
 use sealwright_proto::policy::{ListRequest, ListResponse, policy_service_client::PolicyServiceClient};
-use sealwright_statement::{Envelope, FileSigner, Sealed, Signed, Statement, words::words};
+use sealwright_statement::{Envelope, Sealed, Signed, Statement, words::words};
 use tonic::{Status, transport::Channel};
 
 use crate::{
@@ -60,11 +60,6 @@ pub(super) fn file<T: Statement>(path: &Path) -> Result<Signed<T>, Failure> {
 
 pub(super) fn seal<T: Statement>(statement: T) -> Result<Signed<T>, Failure> {
     Ok(Signed::unsigned(Sealed::new(statement).or_fail(Class::Input)?))
-}
-
-pub(super) fn sign<T: Statement>(statement: &mut Signed<T>, key: &Path) -> Result<(), Failure> {
-    let signer = FileSigner::open(key).or_fail(Class::Usage)?;
-    statement.sign(&signer).or_fail(Class::Internal)
 }
 
 pub(super) fn digest(text: &str) -> Result<Digest, Failure> {

@@ -1,66 +1,21 @@
-//! `policy keygen`, `policy roster`.
+//! `policy roster`.
 
-use std::{
-    collections::BTreeMap,
-    fs::OpenOptions,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::{collections::BTreeMap, path::Path, process::ExitCode};
 
 use sealwright_statement::{
-    FileSigner, KeyKind, PublicKey, Signer as _,
+    PublicKey,
     policy::{Name, Person, Role, Roster},
 };
-use serde::Serialize;
 
 use super::wire;
 use crate::{
-    args::{KeygenArgs, PersonKey, RosterArgs},
+    args::RosterArgs,
     failure::{Class, Failure, OrFail},
+    files,
     output::{self, Output},
 };
 
-#[derive(Serialize)]
-struct Made {
-    key: PathBuf,
-    public: PathBuf,
-    id: String,
-}
-
-pub(super) fn generate(args: &KeygenArgs, output: Output) -> Result<ExitCode, Failure> {
-    let kind = match args.kind {
-        PersonKey::Ed25519 => KeyKind::Ed25519,
-        PersonKey::P256 => KeyKind::P256,
-        PersonKey::P384 => KeyKind::P384,
-    };
-    let (signer, pem) = FileSigner::generate(kind).or_fail(Class::Internal)?;
-    let mut public = args.out.clone().into_os_string();
-    public.push(".pub");
-    let public = PathBuf::from(public);
-    create(&args.out, pem.as_bytes(), 0o600)?;
-    create(&public, signer.public_key().to_pem().as_bytes(), 0o644)?;
-    let made = Made {
-        key: args.out.clone(),
-        public,
-        id: signer.public_key().id().to_string(),
-    };
-    match output {
-        Output::Json => output::json(&made)?,
-        Output::Table => output::table(
-            &[],
-            [
-                vec!["key".to_owned(), made.key.display().to_string()],
-                vec!["public half".to_owned(), made.public.display().to_string()],
-                vec!["id".to_owned(), made.id],
-            ],
-        )?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-pub(super) fn roster(args: &RosterArgs, output: Output) -> Result<ExitCode, Failure> {
+pub(super) fn run(args: &RosterArgs, output: Output) -> Result<ExitCode, Failure> {
     let mut people: BTreeMap<Name, Person> = BTreeMap::new();
     for (role, entries) in [(Role::Author, &args.author), (Role::Approver, &args.approver)] {
         for entry in entries {
@@ -91,7 +46,7 @@ pub(super) fn roster(args: &RosterArgs, output: Output) -> Result<ExitCode, Fail
         threshold: args.threshold,
         people: people.into_values().collect(),
     })?;
-    create(&args.out, roster.to_string().as_bytes(), 0o644)?;
+    files::create(&args.out, roster.to_string().as_bytes(), 0o644)?;
     let digest = roster.statement.digest();
     match output {
         Output::Json => output::json(&roster.statement)?,
@@ -114,15 +69,4 @@ fn public(path: &Path) -> Result<PublicKey, Failure> {
     let text = std::fs::read_to_string(path)
         .or_fail_doing(Class::Usage, format!("cannot read {}", path.display()))?;
     PublicKey::from_pem(&text).or_fail_doing(Class::Input, format!("{} is no public key", path.display()))
-}
-
-/// Never over a file that is there.
-fn create(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(mode)
-        .open(path)
-        .and_then(|mut file| file.write_all(bytes))
-        .or_fail_doing(Class::Usage, format!("cannot make {}", path.display()))
 }

@@ -151,7 +151,7 @@ impl<'l> Reading<'l> {
                     self.open.remove(&decision);
                 }
             }
-            Body::Blob(_) | Body::Ceremony(_) => {}
+            Body::Blob(_) | Body::Ceremony(_) | Body::Prune(_) => {}
         }
     }
 

@@ -7,6 +7,7 @@ use sealwright_identity::{Digest, SerialNumber, Timestamp};
 
 mod ceremony;
 mod policy;
+mod prune;
 
 use crate::{
     codec::{CodecError, FieldWriter, array, read_body, read_nested, text},
@@ -14,6 +15,7 @@ use crate::{
         BlobKind, CeremonyEntry, CertificateKind, DecisionEntry, Denial, EntryKind, PolicyEntry, PolicyRef,
         Renewal, SetRef, StartEntry,
     },
+    prune::PruneEntry,
 };
 
 /// A decoded body.
@@ -38,6 +40,8 @@ pub enum Body {
     Policy(PolicyEntry),
     /// A key's ceremony was verified.
     Ceremony(CeremonyEntry),
+    /// Entries were pruned.
+    Prune(PruneEntry),
 }
 
 /// What a certificate has besides the to-be-signed bytes.
@@ -214,6 +218,7 @@ pub(crate) fn encode_blob(blob: &BlobRef) -> Option<Vec<u8>> {
 
 pub(crate) use ceremony::encode as encode_ceremony;
 pub(crate) use policy::encode as encode_policy_entry;
+pub(crate) use prune::encode as encode_prune;
 
 /// Reads a body of a given kind; `serial` is the row's.
 pub(crate) fn decode(kind: EntryKind, serial: Option<&[u8]>, body: &[u8]) -> Result<Body, CodecError> {
@@ -231,6 +236,7 @@ pub(crate) fn decode(kind: EntryKind, serial: Option<&[u8]>, body: &[u8]) -> Res
         EntryKind::Blob => decode_blob(body),
         EntryKind::Policy => policy::decode(body).map(Body::Policy),
         EntryKind::Ceremony => ceremony::decode(body).map(Body::Ceremony),
+        EntryKind::Prune => prune::decode(body).map(Body::Prune),
     }
 }
 

@@ -17,6 +17,8 @@ pub struct LedgerConfig {
     pub max_batch: usize,
     /// Decisions that may wait for their certificate.
     pub max_pending: usize,
+    /// Entries that a pruning takes out in one transaction.
+    pub prune_batch: usize,
 }
 
 impl Default for LedgerConfig {
@@ -29,6 +31,7 @@ impl Default for LedgerConfig {
             queue: 4096,
             max_batch: 64,
             max_pending: 16_384,
+            prune_batch: 512,
         }
     }
 }

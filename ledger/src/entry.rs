@@ -31,11 +31,13 @@ pub enum EntryKind {
     Policy,
     /// A key's ceremony was verified: from now on it may sign.
     Ceremony,
+    /// Entries about requests, which an export has, were taken out of the ledger.
+    Prune,
 }
 
 impl EntryKind {
     /// Every kind, in the order of the codes.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Start,
         Self::Decision,
         Self::Certificate,
@@ -46,6 +48,7 @@ impl EntryKind {
         Self::Blob,
         Self::Policy,
         Self::Ceremony,
+        Self::Prune,
     ];
 
     /// The number that stands for the kind in the database and under the hash.
@@ -62,6 +65,7 @@ impl EntryKind {
             Self::Blob => 8,
             Self::Policy => 9,
             Self::Ceremony => 10,
+            Self::Prune => 11,
         }
     }
 

@@ -3,7 +3,7 @@
 //! The first line names the ledger and the entry before the part (`after`, where it hooks into the chain). Then come the
 //! entries of the part, every column of them, and between them what they need: `blob` lines (each with its digest, before
 //! the first entry that names it) and `earlier` lines, entries from before the part: the last start, every change of what
-//! decides, and whatever vouches for a blob that was stored earlier. The last line has the counts, the head and the SHA-256 of all lines before it. So a
+//! decides, every pruning, and whatever vouches for a blob that was stored earlier. The last line has the counts, the head and the SHA-256 of all lines before it. So a
 //! changed byte shows, wherever it is, and the chain says that no entry is missing in between.
 //!
 //! What an earlier entry cannot have is a place in the part's chain: its own hash is checked, and the hash of an entry is

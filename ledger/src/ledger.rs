@@ -22,10 +22,11 @@ use crate::{
         PolicyEntry, StartEntry,
     },
     error::Error,
+    prune::PruneEntry,
     reader::{LedgerReader, ReadError},
     shorten,
     stats::{Stats, StatsReading},
-    writer::{Command, Draft, Writer},
+    writer::{Command, Draft, Removed, Writer},
 };
 
 /// How many digests of stored blobs are remembered; beyond it the database is asked.
@@ -222,6 +223,25 @@ impl Ledger {
         }
         known.insert(digest);
         Ok(digest)
+    }
+
+    /// Writes the entry of a pruning; only [`Self::prune`] has one to write.
+    pub(crate) async fn record_pruning(&self, entry: &PruneEntry) -> Result<Appended, Error> {
+        let draft = self.draft(EntryKind::Prune, body::encode_prune(entry))?;
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Prune {
+            draft,
+            last: entry.last,
+            reply,
+        })?;
+        answer.await.map_err(|_| Error::Stopped)?
+    }
+
+    /// Takes out some of what is pruned; `None` when nothing of it is left after this entry.
+    pub(crate) async fn remove_pruned(&self, after: u64) -> Result<Option<Removed>, Error> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Command::Remove { after, reply })?;
+        answer.await.map_err(|_| Error::Stopped)?
     }
 
     /// Whether a decision with this serial is on disk. [`Self::append`] looks by itself, also among what is queued.

@@ -5,7 +5,7 @@
 //! 1. What it answered `Ok` to is on disk.
 //! 2. Entries have a sequence from 1 without gaps; each holds the SHA-256 of the one before ([`chain`]).
 //! 3. A decision is settled once: by its certificate, by a failure, or, after a crash, as `unreleased`.
-//! 4. A serial is decided on once, for ever.
+//! 4. A serial is decided on once, for ever; also one whose record was pruned.
 //! 5. A byte that is changed, a row that is taken out or put elsewhere is found by [`LedgerReader::verify`]; so is a
 //!    cut-off end, unless whoever cut it also wrote SQLite's own counter anew: against that, compare the [`Head`] with one
 //!    that was kept elsewhere (an export has it).
@@ -18,7 +18,8 @@
 //! ([`LedgerReader`]). Tables: `instance` (a random id; the chain begins with its hash), `entries`, `blobs` (modules,
 //! settings, engine profiles, chains, signed statements, source archives, admission reports, transcripts of key ceremonies:
 //! once each, vouched for by an entry), `lookups` (from names to entries; derived).
-//! Triggers refuse UPDATE and DELETE.
+//! `removed` has the serials of decisions that were pruned. Triggers refuse UPDATE, and DELETE of anything that no pruning
+//! ([`PrunePlan`]) has named.
 //!
 //! An entry has: `sequence`, `kind`, `recorded_at` (µs since the Unix epoch), `settled` (every decision before this
 //! sequence is settled, so that a start finds the open ones without searching), `refers` (the decision that it settles),
@@ -48,6 +49,11 @@
 //! | 40, 41, 42 | digests of the transcript, of the roster, of the plan | " |
 //! | 43, 44 | the ceremony's id, 1 for a rehearsal | " |
 //! | 45, 46 | repeated: who signed the end; digest of the blob with the transcript's files | " |
+//! | 50, 51 | sequence and hash of the last entry that went | prune |
+//! | 52 | µs of the time that was asked for | " |
+//! | 53, 54 | count (8 bytes) and digest: of the entries before it that stay, of the serials that went | " |
+//! | 55 | OS user | " |
+//! | 56 | repeated: an export with what went: 1 SHA-256 of the file, 2 and 3 sequence and hash of the entry before its first, of its last, 4 name | " |
 //!
 //! An export ([`export`]) is JSON lines of the same columns with what they name, verified without a database.
 
@@ -62,6 +68,7 @@ mod error;
 pub mod export;
 mod ledger;
 mod lock;
+mod prune;
 mod reader;
 mod schema;
 mod shorten;
@@ -83,8 +90,12 @@ pub use export::{
     BlobPlace, ExportError, ExportHeader, ExportItem, ExportReader, ExportReport, verify_export,
 };
 pub use ledger::Ledger;
+pub use prune::{
+    Needed, PruneEntry, PruneError, PrunePlan, PruneReport, PruneWish, PrunedExport, Pruning, Tally,
+};
 pub use reader::{
-    Blob, DEFAULT_TIME_BOUND, Filter, LedgerReader, MalformedRow, ReadError, Record, Released, Row, Selector,
+    Blob, DEFAULT_TIME_BOUND, Filter, LedgerReader, MalformedRow, Pruned, ReadError, Record, Released, Row,
+    Selector,
 };
 pub use stats::StatsReading;
-pub use verify::{Finding, Problem, Progress, VerifyReport};
+pub use verify::{Finding, Problem, Progress, PrunedReport, VerifyReport};

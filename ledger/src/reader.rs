@@ -5,6 +5,7 @@
 
 mod connections;
 mod list;
+mod pruned;
 mod released;
 mod row;
 mod show;
@@ -19,6 +20,8 @@ use crate::{
 };
 pub(crate) use connections::Connections;
 pub use list::{Filter, Row};
+pub use pruned::Pruned;
+pub(crate) use pruned::{begin, newest_pruning, prune_entries, pruning};
 pub use released::Released;
 pub use row::MalformedRow;
 pub(crate) use row::{ENTRY_COLUMNS, chunk, raw_entry, strict_blob, strict_integer};
@@ -91,12 +94,12 @@ impl LedgerReader {
         Ok(Head { sequence, hash })
     }
 
-    /// Whether a decision has this serial.
+    /// Whether a decision has this serial, or had it before it was pruned.
     ///
     /// # Errors
     /// When it cannot be read in time.
     pub async fn serial_exists(&self, serial: &SerialNumber) -> Result<bool, ReadError> {
-        Ok(self.sequence_of(serial).await?.is_some())
+        Ok(self.sequence_of(serial).await?.is_some() || self.pruned_serial(serial).await?.is_some())
     }
 
     /// The decision that has this serial.
@@ -301,6 +304,9 @@ pub enum ReadError {
     /// No entry has the serial or sequence.
     #[error("the ledger has no entry {0}")]
     NotFound(String),
+    /// The entry was taken out of the ledger, and is in an export.
+    #[error("{0}")]
+    Pruned(Box<Pruned>),
     /// SQLite could not read.
     #[error("the ledger cannot be read")]
     Storage(#[source] sqlx::Error),

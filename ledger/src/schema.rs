@@ -35,7 +35,11 @@ const STEPS: &[&str] = &[
     include_str!("schema/0002_once.sql"),
     include_str!("schema/0003_policies.sql"),
     include_str!("schema/0004_ceremonies.sql"),
+    include_str!("schema/0005_prune.sql"),
 ];
+
+/// The step that brought prunings.
+pub(crate) const PRUNINGS: i64 = 5;
 
 /// The number of the last step.
 pub(crate) fn version() -> i64 {

@@ -5,18 +5,21 @@
 //! open nor needs memory for the whole, and it takes no longer bound than the ledger's length.
 
 pub(crate) mod check;
+mod pruned;
 
 use serde::Serialize;
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
 use crate::{
-    body::BlobRef,
+    body::{BlobRef, Body},
     chain::{Head, RawEntry},
     codec::CodecError,
     reader::{LedgerReader, MalformedRow, ReadError, chunk, raw_entry, strict_blob, strict_integer},
     schema,
 };
 use check::{ChainCheck, Seen};
+pub use pruned::PrunedReport;
+use pruned::{Before, Stands};
 use sealwright_identity::Digest;
 
 const CHUNK: u32 = 512;
@@ -41,6 +44,8 @@ pub struct VerifyReport {
     pub blobs: u64,
     /// The end of the chain: keep it elsewhere, and a later verification can be held against it.
     pub head: Head,
+    /// When it was pruned: what of.
+    pub pruned: Option<PrunedReport>,
     /// Decisions that are not settled (of a gate that is at work, or ended in the midst).
     pub open_decisions: usize,
     /// What is wrong, at most 100.
@@ -148,6 +153,9 @@ pub enum Problem {
     /// The blob of the entry is another.
     #[error("its blob does not have the recorded digest, kind or size")]
     BlobDiffers,
+    /// What a pruning says does not hold.
+    #[error("pruned: {0}")]
+    Pruning(&'static str),
     /// There are blobs that no entry has.
     #[error("{found} blobs are there, {expected} are due")]
     Blobs {
@@ -211,11 +219,13 @@ impl LedgerReader {
             connection,
             chain: ChainCheck::after(genesis),
             kept,
+            before: None,
             lookups: 0,
             report: VerifyReport {
                 entries: 0,
                 blobs: 0,
                 head: genesis,
+                pruned: None,
                 open_decisions: 0,
                 findings: Vec::new(),
                 more_findings: 0,
@@ -238,6 +248,8 @@ struct Run {
     connection: SqliteConnection,
     chain: ChainCheck,
     kept: Option<Head>,
+    /// Of a ledger that was pruned.
+    before: Option<Before>,
     lookups: i64,
     report: VerifyReport,
 }
@@ -254,9 +266,11 @@ impl Run {
 
     async fn steps(&mut self, progress: &mut (dyn FnMut(Progress) + Send)) -> Result<(), sqlx::Error> {
         self.instance().await?;
+        self.prunings().await?;
         let last = self.counter().await?;
         let total = u64::try_from(last).unwrap_or(0);
         self.entries(total, progress).await?;
+        self.pruned();
         if let Some(kept) = self.kept.take() {
             self.found(
                 None,
@@ -302,6 +316,29 @@ impl Run {
         Ok(())
     }
 
+    async fn prunings(&mut self) -> Result<(), sqlx::Error> {
+        let mut problems = Vec::new();
+        self.before = Before::read(&mut self.connection, &mut problems).await?;
+        self.all_found(problems);
+        if let Some(before) = &self.before {
+            self.chain = ChainCheck::after(before.last());
+            self.check_kept(before.last());
+        }
+        Ok(())
+    }
+
+    fn pruned(&mut self) {
+        let mut problems = Vec::new();
+        self.report.pruned = self.before.as_ref().map(|before| before.end(&mut problems));
+        self.all_found(problems);
+    }
+
+    fn all_found(&mut self, problems: Vec<(u64, Problem)>) {
+        for (sequence, problem) in problems {
+            self.found(Some(sequence).filter(|sequence| *sequence != 0), problem);
+        }
+    }
+
     /// The last sequence. All in one statement, so of one moment.
     async fn counter(&mut self) -> Result<i64, sqlx::Error> {
         let row = sqlx::query(
@@ -315,7 +352,7 @@ impl Run {
         let (first, last): (i64, i64) = (row.try_get(0)?, row.try_get(1)?);
         let counter = strict_integer(&row, 2).unwrap_or(-1);
         let rows: i64 = row.try_get(3)?;
-        if first != 1 {
+        if first != 1 && self.before.is_none() {
             self.found(None, Problem::Gap { expected: 1 });
         }
         let empty = last == 0 && counter == -1 && rows == 0;
@@ -368,7 +405,10 @@ impl Run {
 
     async fn entry(&mut self, entry: &RawEntry, names: &mut Vec<(i64, u64)>) -> Result<(), sqlx::Error> {
         let mut problems = Vec::new();
-        let Seen { blob, tags, .. } = self.chain.next(entry, &mut problems);
+        let Seen { blob, tags, body } = self.seen(entry, &mut problems);
+        if let (Some(Body::Prune(pruning)), Some(before)) = (&body, &mut self.before) {
+            before.meet(entry.sequence, pruning, &mut problems);
+        }
         for problem in problems {
             self.found(Some(entry.sequence), problem);
         }
@@ -380,6 +420,25 @@ impl Run {
             Some(blob) => self.blob(entry.sequence, blob).await,
             None => Ok(()),
         }
+    }
+
+    /// In its place in the chain, or, when all around it was pruned, by itself.
+    fn seen(&mut self, entry: &RawEntry, problems: &mut Vec<Problem>) -> Seen {
+        let before = self.before.as_mut();
+        match before.filter(|before| entry.sequence <= before.last().sequence) {
+            None => {}
+            Some(before) => match before.next(entry, problems) {
+                Stands::Alone => return check::alone(entry, problems),
+                Stands::First => {
+                    self.chain = ChainCheck::after(Head {
+                        sequence: entry.sequence.saturating_sub(1),
+                        hash: entry.previous,
+                    });
+                }
+                Stands::Linked => {}
+            },
+        }
+        self.chain.next(entry, problems)
     }
 
     fn check_kept(&mut self, head: Head) {

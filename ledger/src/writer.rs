@@ -10,6 +10,7 @@
 //! those who asked; the writer looks each half second whether that has passed, and then settles what it still owes.
 
 mod limits;
+mod remove;
 mod state;
 pub(crate) mod statements;
 
@@ -24,7 +25,7 @@ use tokio::{
 
 use crate::{
     body::{self, BlobRef},
-    chain::Instance,
+    chain::{Head, Instance},
     config::LedgerConfig,
     entry::{Appended, EntryKind},
     error::{Error, SharedSource},
@@ -32,13 +33,14 @@ use crate::{
     stats::Stats,
 };
 use limits::{DiskReserve, RateLimit};
+pub(crate) use remove::Removed;
 use state::State;
 use statements::{Statements, Tagged};
 
 /// How often a ledger that cannot be written is tried.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-type Reply = oneshot::Sender<Result<Appended, Error>>;
+pub(crate) type Reply = oneshot::Sender<Result<Appended, Error>>;
 
 /// An entry on its way, all that costs time already done.
 #[derive(Debug)]
@@ -79,6 +81,17 @@ pub(crate) enum Command {
         blob: BlobRef,
         bytes: Vec<u8>,
         reply: oneshot::Sender<Result<(), Error>>,
+    },
+    /// Writes the entry of a pruning whose last entry this is.
+    Prune {
+        draft: Draft,
+        last: Head,
+        reply: Reply,
+    },
+    /// Takes out what is pruned, some entries after this one.
+    Remove {
+        after: u64,
+        reply: oneshot::Sender<Result<Option<Removed>, Error>>,
     },
     MarkUnreleased {
         reply: oneshot::Sender<Result<Vec<u64>, Error>>,
@@ -222,6 +235,8 @@ impl Writer {
                 let _ = reply.send(result);
                 ended.map(|()| None)
             }
+            Command::Prune { draft, last, reply } => self.prune(draft, last, reply).await.map(|()| None),
+            Command::Remove { after, reply } => self.remove(after, reply).await.map(|()| None),
             Command::Close { reply } => Ok(Some(reply)),
             Command::Append { draft, reply } => self
                 .commit(vec![Waiting {
@@ -298,7 +313,10 @@ impl Writer {
         let mut admitted = Vec::with_capacity(group.len());
         for waiting in group.drain(..) {
             let free = waiting.draft.kind.settles()
-                || matches!(waiting.draft.kind, EntryKind::Start | EntryKind::Policy);
+                || matches!(
+                    waiting.draft.kind,
+                    EntryKind::Start | EntryKind::Policy | EntryKind::Prune
+                );
             let allowed = if free {
                 Ok(())
             } else if roomy {
@@ -439,7 +457,10 @@ impl Writer {
     }
 
     async fn has_serial(&mut self, serial: &SerialNumber) -> bool {
-        sqlx::query_scalar::<_, i64>("SELECT 1 FROM entries WHERE kind = 2 AND serial = ?")
+        let text = "SELECT 1 FROM entries WHERE kind = 2 AND serial = ? \
+            UNION ALL SELECT 1 FROM removed WHERE serial = ?";
+        sqlx::query_scalar::<_, i64>(text)
+            .bind(serial.as_bytes())
             .bind(serial.as_bytes())
             .fetch_optional(&mut self.connection)
             .await

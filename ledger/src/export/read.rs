@@ -121,6 +121,7 @@ pub struct ExportReader<R> {
     /// Entries from before the part: the hash, and the blob that it vouches for.
     earlier: HashMap<u64, (Digest, Option<BlobRef>)>,
     ended: bool,
+    file: Option<Digest>,
 }
 
 impl<R: BufRead> ExportReader<R> {
@@ -175,6 +176,7 @@ impl<R: BufRead> ExportReader<R> {
             blobs: HashMap::new(),
             earlier: HashMap::new(),
             ended: false,
+            file: None,
         })
     }
 
@@ -215,6 +217,12 @@ impl<R: BufRead> ExportReader<R> {
     #[must_use]
     pub fn report(&self) -> Option<ExportReport> {
         self.ended.then(|| self.counted())
+    }
+
+    /// SHA-256 of the whole file, as `sha256sum` prints it, once all of it was read.
+    #[must_use]
+    pub fn file_digest(&self) -> Option<Digest> {
+        self.file
     }
 
     fn item(&mut self, text: &mut Vec<u8>) -> Result<Option<ExportItem>, ExportError> {
@@ -314,6 +322,7 @@ impl<R: BufRead> ExportReader<R> {
             return Err(wrong(Problem::Link));
         }
         let body = entry.body().map_err(|error| wrong(Problem::Body(error)))?;
+        self.pruning(&body).map_err(wrong)?;
         let vouches = match (&body, entry.entry_kind()) {
             (Body::Blob(blob), _) => Some(*blob),
             (Body::Decision(_), _) => return Err(ExportError::Misplaced { line }),
@@ -341,6 +350,9 @@ impl<R: BufRead> ExportReader<R> {
         } else if self.blobs.contains_key(&entry.sequence) {
             problems.push(Problem::BlobDiffers);
         }
+        if let Some(Err(problem)) = seen.body.as_ref().map(|body| self.pruning(body)) {
+            problems.push(problem);
+        }
         let (Some(body), None) = (seen.body, problems.first()) else {
             return Err(ExportError::Entry {
                 line: self.line,
@@ -351,6 +363,18 @@ impl<R: BufRead> ExportReader<R> {
         self.entries += 1;
         self.head = entry.head();
         Ok(ExportItem::Entry(entry, body))
+    }
+
+    /// What a pruning took is from before the part: the part was written from what was left.
+    fn pruning(&self, body: &Body) -> Result<(), Problem> {
+        let Body::Prune(pruning) = body else { return Ok(()) };
+        let after = self.header.after;
+        let same = pruning.last.sequence < after.sequence || pruning.last == after;
+        if same {
+            Ok(())
+        } else {
+            Err(Problem::Pruning("it names what the export holds"))
+        }
     }
 
     fn end(&mut self, text: &[u8]) -> Result<(), ExportError> {
@@ -367,6 +391,8 @@ impl<R: BufRead> ExportReader<R> {
             source,
         })?;
         due.push(b'\n');
+        let mut file = self.hash.clone();
+        file.update(text);
         let beyond = self.blobs.keys().any(|sequence| *sequence > self.head.sequence);
         if due != text || beyond {
             return Err(ExportError::End);
@@ -375,6 +401,7 @@ impl<R: BufRead> ExportReader<R> {
         if read_line(&mut self.input, self.line + 1, &mut more)? {
             return Err(ExportError::Misplaced { line: self.line + 1 });
         }
+        self.file = Some(Digest::from_bytes(file.finalize().into()));
         self.ended = true;
         Ok(())
     }

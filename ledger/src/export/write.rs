@@ -18,7 +18,8 @@ use crate::{
     chain::{Head, RawEntry},
     entry::BlobKind,
     reader::{
-        ENTRY_COLUMNS, LedgerReader, MalformedRow, ReadError, chunk, raw_entry, strict_blob, strict_integer,
+        ENTRY_COLUMNS, LedgerReader, MalformedRow, ReadError, begin, chunk, newest_pruning, prune_entries,
+        raw_entry, strict_blob, strict_integer,
     },
     verify::Progress,
 };
@@ -39,12 +40,15 @@ impl LedgerReader {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<ExportReport, ReadError> {
         let mut connection = self.connections.patient().await?;
-        let (first, last) = part(&mut connection, since, until).await?;
+        let genesis = Head {
+            sequence: 0,
+            hash: self.instance().genesis(),
+        };
+        let begin = begin(newest_pruning(&mut connection).await?.as_ref(), genesis);
+        let (first, last) = part(&mut connection, begin.sequence, since, until).await?;
         let after = match first {
-            0 | 1 => Head {
-                sequence: 0,
-                hash: self.instance().genesis(),
-            },
+            // Of an empty part, where the ledger begins.
+            first if first <= begin.sequence + 1 => begin,
             first => match chunk(&mut connection, first - 2, 1).await?.first() {
                 Some(row) => raw_entry(row)?.head(),
                 None => return Err(ReadError::NotFound((first - 1).to_string())),
@@ -77,26 +81,31 @@ impl LedgerReader {
     }
 }
 
-/// First and last sequence of a part; 0 and 0 when nothing was recorded in it.
+/// First and last sequence of a part of the whole chain after an entry; 0 and 0 when nothing was recorded in it.
 async fn part(
     connection: &mut SqliteConnection,
+    begin: u64,
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 ) -> Result<(u64, u64), ReadError> {
+    let begin = i64::try_from(begin).unwrap_or(i64::MAX);
     let row = if since.is_none() && until.is_none() {
         sqlx::query(
-            "SELECT coalesce((SELECT min(sequence) FROM entries), 0), \
-             coalesce((SELECT max(sequence) FROM entries), 0)",
+            "SELECT coalesce((SELECT min(sequence) FROM entries WHERE sequence > ?), 0), \
+             coalesce((SELECT max(sequence) FROM entries WHERE sequence > ?), 0)",
         )
+        .bind(begin)
+        .bind(begin)
         .fetch_one(&mut *connection)
         .await?
     } else {
         sqlx::query(
             "SELECT coalesce(min(sequence), 0), coalesce(max(sequence), 0) FROM entries \
-             WHERE recorded_at >= ? AND recorded_at < ?",
+             WHERE recorded_at >= ? AND recorded_at < ? AND +sequence > ?",
         )
         .bind(since.map_or(i64::MIN, Timestamp::micros))
         .bind(until.map_or(i64::MAX, Timestamp::micros))
+        .bind(begin)
         .fetch_one(&mut *connection)
         .await?
     };
@@ -145,6 +154,7 @@ impl Writer<'_> {
             self.earlier_blob(sequence).await?;
         }
         self.changes(before).await?;
+        self.prunings().await?;
         let start: Option<i64> = sqlx::query_scalar(
             "SELECT sequence FROM entries WHERE kind = 1 AND sequence <= ? ORDER BY sequence DESC LIMIT 1",
         )
@@ -173,6 +183,17 @@ impl Writer<'_> {
         for sequence in changes {
             let entry = self.entry(sequence).await?;
             self.earlier_entry(&entry)?;
+        }
+        Ok(())
+    }
+
+    /// Which exports have what was pruned before the part.
+    async fn prunings(&mut self) -> Result<(), ReadError> {
+        for entry in prune_entries(&mut self.connection).await? {
+            let entry = entry?;
+            if entry.sequence <= self.after.sequence {
+                self.earlier_entry(&entry)?;
+            }
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use sealwright_identity::{SerialNumber, Timestamp};
 use serde_json::{Map, Value, json};
 
-use super::{LedgerReader, ReadError, outcome_of};
+use super::{LedgerReader, Pruned, ReadError, outcome_of};
 use crate::{
     body::Body,
     chain::RawEntry,
@@ -90,6 +90,7 @@ impl Record {
             Body::Certificate(part) => put(&mut json, "fingerprint", json!(part.fingerprint)),
             Body::Policy(policy) => put(&mut json, "policy", json!(policy)),
             Body::Ceremony(ceremony) => put(&mut json, "ceremony", json!(ceremony)),
+            Body::Prune(prune) => put(&mut json, "prune", json!(prune)),
             Body::Unreleased => {}
         }
         Value::Object(json)
@@ -165,19 +166,21 @@ impl LedgerReader {
     /// One record.
     ///
     /// # Errors
-    /// [`ReadError::NotFound`], or as for [`Self::entry`].
+    /// [`ReadError::NotFound`], [`ReadError::Pruned`], or as for [`Self::entry`].
     pub async fn record(&self, selector: &Selector) -> Result<Record, ReadError> {
-        let (sequence, name) = match selector {
-            Selector::Serial(serial) => (self.sequence_of(serial).await?, serial.to_string()),
-            Selector::Sequence(sequence) => (Some(*sequence), sequence.to_string()),
+        let sequence = match selector {
+            Selector::Serial(serial) => match self.sequence_of(serial).await? {
+                Some(sequence) => sequence,
+                None => {
+                    let pruned = self.pruned_serial(serial).await?;
+                    return Err(absent(pruned, serial.to_string()));
+                }
+            },
+            Selector::Sequence(sequence) => *sequence,
         };
-        let not_found = || ReadError::NotFound(name.clone());
-        let mut entry = self
-            .entry(sequence.ok_or_else(not_found)?)
-            .await?
-            .ok_or_else(not_found)?;
+        let mut entry = self.present(sequence).await?;
         if let Some(decision) = entry.refers {
-            entry = self.entry(decision).await?.ok_or_else(not_found)?;
+            entry = self.present(decision).await?;
         }
         let body = read_body(&entry)?;
         let settlement = match entry.entry_kind() {
@@ -195,6 +198,20 @@ impl LedgerReader {
             settlement,
             start,
         })
+    }
+
+    async fn present(&self, sequence: u64) -> Result<RawEntry, ReadError> {
+        match self.entry(sequence).await? {
+            Some(entry) => Ok(entry),
+            None => Err(absent(self.pruned(sequence).await?, sequence.to_string())),
+        }
+    }
+}
+
+fn absent(pruned: Option<Pruned>, name: String) -> ReadError {
+    match pruned {
+        Some(pruned) => ReadError::Pruned(Box::new(pruned)),
+        None => ReadError::NotFound(name),
     }
 }
 

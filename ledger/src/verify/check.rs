@@ -30,6 +30,24 @@ pub(crate) struct Seen {
     pub(crate) body: Option<Body>,
 }
 
+/// An entry whose neighbours are gone: what can be said of its body.
+pub(crate) fn alone(entry: &RawEntry, problems: &mut Vec<Problem>) -> Seen {
+    match entry.body() {
+        Ok(body) => Seen {
+            blob: match &body {
+                Body::Blob(blob) => Some(*blob),
+                _ => None,
+            },
+            body: Some(body),
+            ..Seen::default()
+        },
+        Err(error) => {
+            problems.push(Problem::Body(error));
+            Seen::default()
+        }
+    }
+}
+
 /// Several times as many decisions as a ledger lets wait: more, and a file is made to fill the memory of its reader.
 const MAX_OPEN: usize = 1 << 17;
 

@@ -1,16 +1,19 @@
 //! A writer that is killed in the midst of its work.
 
 use std::{
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Write as _},
     process::{Child, ChildStdout, Command, Stdio},
     sync::Arc,
 };
 
 use rustix::process::{Resource, Rlimit, setrlimit};
-use sealwright_identity::SystemClock;
-use sealwright_ledger::{Error, Filter, Ledger, LedgerReader, Outcome};
+use sealwright_identity::{Clock as _, SystemClock, Timestamp};
+use sealwright_ledger::{Error, Filter, Ledger, LedgerConfig, LedgerReader, Outcome, PruneWish};
 
-use crate::support::{Home, certificate, config, decision, verify};
+use crate::{
+    prune::{MINUTE, export, plan, ten_minutes},
+    support::{Home, certificate, config, decision, verify},
+};
 
 const FOLDER: &str = "SEALWRIGHT_TEST_LEDGER";
 
@@ -80,6 +83,66 @@ fn large_batches_open_no_file() {
     );
 }
 
+/// Not a test of its own: the process that [`a_killed_pruning_is_done_again`] kills. It says each step that it has done,
+/// and waits for a line before the next.
+#[test]
+#[ignore = "started by another test"]
+fn prunes() {
+    in_child(async |ledger| {
+        let folder = ledger.path().parent().unwrap();
+        let whole = [folder.join("whole.jsonl")];
+        let wish = PruneWish {
+            before: std::env::var("SEALWRIGHT_TEST_BEFORE").unwrap().parse().unwrap(),
+            now: SystemClock.now(),
+            exports: &whole,
+            by: "victim".into(),
+            valid_until: &|_tbs| Some(Timestamp::from_micros(0)),
+        };
+        let plan = ledger.reader().plan_pruning(&wish, &mut |_| {}).await.unwrap();
+        let mut step = |_| {
+            println!("\nSTEP");
+            std::io::stdin().read_line(&mut String::new()).unwrap();
+        };
+        ledger.prune(plan, &mut step).await.unwrap();
+    });
+}
+
+#[tokio::test]
+async fn a_killed_pruning_is_done_again() {
+    let home = Home::new();
+    let begin = ten_minutes(&home, 0).await;
+    let whole = [export(&home, "whole.jsonl", None, None).await];
+    let before = begin.saturating_add(MINUTE * 6);
+    // The record first, then five batches: killed after each, and once more in the midst of the next.
+    for steps in [1, 2, 1, 1] {
+        let mut child = child(&home, "crash::prunes")
+            .env("SEALWRIGHT_TEST_BEFORE", before.to_string())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut go_on = child.stdin.take().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        for _ in 0..steps {
+            while lines.next().unwrap().unwrap() != "STEP" {}
+            go_on.write_all(b"\n").unwrap();
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let report = verify(&home.path()).await;
+        assert!(report.is_sound(), "{:?}", report.findings);
+        assert!(report.pruned.is_some());
+    }
+    let plan = plan(&home, before, &whole).await.unwrap();
+    assert!(plan.entry().is_none() && plan.leftover() > 0, "{plan:?}");
+    let ledger = home.open().await;
+    ledger.prune(plan, &mut |_| {}).await.unwrap();
+    ledger.close().await;
+    let report = verify(&home.path()).await;
+    assert!(report.is_sound(), "{:?}", report.findings);
+    assert_eq!(report.pruned.map(|of| (of.serials, of.leftover)), Some((6, 0)));
+}
+
 /// Runs the part of a process of its own, on the ledger that its parent named; nothing in any other.
 fn in_child(part: impl AsyncFnOnce(Ledger)) {
     let Some(path) = std::env::var_os(FOLDER) else {
@@ -91,7 +154,11 @@ fn in_child(part: impl AsyncFnOnce(Ledger)) {
         .build()
         .unwrap();
     runtime.block_on(async {
-        let ledger = Ledger::open(path.as_ref(), config(), Arc::new(SystemClock))
+        let config = LedgerConfig {
+            prune_batch: 2,
+            ..config()
+        };
+        let ledger = Ledger::open(path.as_ref(), config, Arc::new(SystemClock))
             .await
             .unwrap();
         part(ledger).await;

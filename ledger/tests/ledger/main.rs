@@ -5,6 +5,7 @@ mod crash;
 #[cfg(test)]
 mod export;
 #[cfg(test)]
+mod prune;
 #[cfg(test)]
 mod reading;
 #[cfg(test)]

@@ -2,10 +2,14 @@
 
 use std::path::Path;
 
+use sealwright_identity::Clock as _;
 use sealwright_ledger::{Finding, LedgerReader, Problem, VerifyReport};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _};
 
-use crate::support::{Home, decision, one_of_everything, verify};
+use crate::{
+    prune::{MINUTE, export, prune, pruned, pruned_of},
+    support::{Home, decision, one_of_everything, verify},
+};
 
 /// What was found besides the missing triggers.
 fn real(report: &VerifyReport) -> Vec<&Finding> {
@@ -71,17 +75,29 @@ fn changed(kind: &str, bytes: &[u8], number: i64) -> Vec<String> {
 async fn a_changed_byte_in_any_column_of_any_row_is_found() {
     let home = Home::new();
     one_of_everything(&home).await;
+    each_byte_of(&home, &[]).await;
+}
+
+#[tokio::test]
+async fn so_it_is_in_a_ledger_that_was_pruned() {
+    let home = Home::new();
+    pruned_of(&home, 2).await;
+    each_byte_of(&home, &[("removed", vec!["sequence"])]).await;
+}
+
+async fn each_byte_of(home: &Home, more: &[(&str, Vec<&str>)]) {
     assert!(verify(&home.path()).await.is_sound());
     let mut raw = unbound(&home.path()).await;
     let reader = LedgerReader::open(&home.path()).await.unwrap();
     let mut tried = 0;
-    for (table, keys) in [
+    let tables = [
         ("instance", vec!["one"]),
         ("entries", vec!["sequence"]),
         ("blobs", vec!["sequence"]),
         ("lookups", vec!["tag", "sequence"]),
         ("sqlite_sequence", vec!["rowid"]),
-    ] {
+    ];
+    for (table, keys) in tables.into_iter().chain(more.to_vec()) {
         let rows = sqlx::query(AssertSqlSafe(format!(
             "SELECT *, {} FROM {table}",
             keys.join(", ")
@@ -165,6 +181,93 @@ async fn a_changed_byte_in_any_column_of_any_row_is_found() {
 async fn a_row_gone_doubled_or_swapped_is_found() {
     let home = Home::new();
     one_of_everything(&home).await;
+    each_row_of(&home).await;
+}
+
+#[tokio::test]
+async fn so_it_is_in_what_a_pruning_left() {
+    let home = Home::new();
+    pruned(&home).await;
+    let mut raw = unbound(&home.path()).await;
+    for edit in [
+        "DELETE FROM entries WHERE sequence = 1",
+        "DELETE FROM entries WHERE kind = 9 AND sequence < 10",
+        "DELETE FROM entries WHERE kind = 11",
+        "DELETE FROM entries WHERE sequence = 19",
+        "DELETE FROM entries WHERE kind = 2; DELETE FROM lookups",
+        "DELETE FROM removed WHERE sequence = (SELECT max(sequence) FROM removed)",
+        "INSERT INTO removed VALUES (5, x'01')",
+        "INSERT INTO removed VALUES (50, x'01')",
+        "INSERT INTO entries SELECT 4, kind, recorded_at, settled, NULL, NULL, previous, hash, body \
+         FROM entries WHERE sequence = 1",
+        "UPDATE entries SET sequence = 4 WHERE sequence = 3",
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let copy = folder.path().join("ledger.db");
+        run(&mut raw, &format!("VACUUM INTO '{}'", copy.display()))
+            .await
+            .unwrap();
+        let mut raw = unbound(&copy).await;
+        run(&mut raw, edit).await.unwrap();
+        raw.close().await.unwrap();
+        let report = verify(&copy).await;
+        assert!(!real(&report).is_empty(), "{edit}");
+    }
+    assert!(real(&verify(&home.path()).await).is_empty());
+}
+
+/// A pruning that was made to hide more than its exports have: each step of the forger, and what still shows.
+#[tokio::test]
+async fn a_forged_pruning_is_found() {
+    let home = Home::new();
+    pruned(&home).await;
+    // Newest, so that nothing follows that would have to be forged, too.
+    let begin = home.clock.now().saturating_sub(MINUTE * 20);
+    let rest = export(&home, "rest.jsonl", None, Some(begin.saturating_add(MINUTE * 8))).await;
+    prune(&home, begin.saturating_add(MINUTE * 7), &[rest]).await;
+    let reader = LedgerReader::open(&home.path()).await.unwrap();
+    let record = reader.prunings().await.unwrap().pop().unwrap();
+    let entry = reader.entry(record.sequence).await.unwrap().unwrap();
+    assert_eq!(reader.head().await.unwrap(), entry.head());
+    let exported = record.entry.exports[0].head.sequence;
+    let hidden = reader.entry(exported + 1).await.unwrap().unwrap();
+    reader.close().await;
+    assert!(hidden.sequence < record.sequence);
+
+    let mut raw = unbound(&home.path()).await;
+    let gone = format!(
+        "DELETE FROM lookups WHERE sequence <= {last}; DELETE FROM entries WHERE sequence <= {last} AND kind < 8 AND kind > 1",
+        last = hidden.sequence
+    );
+    run(&mut raw, &gone).await.unwrap();
+    assert!(!real(&verify(&home.path()).await).is_empty(), "entries are gone");
+    // The record says that they went.
+    let mut forged = entry.clone();
+    forged.body[6..14].copy_from_slice(&hidden.sequence.to_be_bytes());
+    forged.body[19..51].copy_from_slice(hidden.hash.as_bytes());
+    let write = |entry: &sealwright_ledger::RawEntry| {
+        format!(
+            "UPDATE entries SET body = x'{}', hash = x'{}' WHERE sequence = {}",
+            hex::encode(&entry.body),
+            hex::encode(entry.hash.as_bytes()),
+            entry.sequence
+        )
+    };
+    run(&mut raw, &write(&forged)).await.unwrap();
+    assert!(!real(&verify(&home.path()).await).is_empty(), "its hash");
+    forged.hash = forged.computed_hash();
+    run(&mut raw, &write(&forged)).await.unwrap();
+    let report = verify(&home.path()).await;
+    assert!(
+        real(&report)
+            .iter()
+            .any(|finding| finding.to_string().contains("it took more than its exports have")),
+        "{:?}",
+        report.findings
+    );
+}
+
+async fn each_row_of(home: &Home) {
     let mut raw = unbound(&home.path()).await;
     let reader = LedgerReader::open(&home.path()).await.unwrap();
     let last: i64 = sqlx::query_scalar("SELECT max(sequence) FROM entries")

@@ -9,6 +9,7 @@ cd "$root"
 parts=${PART:-path stream burst connections policies modules identities ledger writer replay}
 duration=${BENCH_DURATION:-6s}
 burst=${BENCH_BURST:-10000}
+turns=${BENCH_TURNS:-3}
 entries=${BENCH_ENTRIES:-0 100000 1000000 10000000}
 out=$root/.build/bench
 bin=${BENCH_BIN:-${CARGO_TARGET_DIR:-$root/target}/release} # with BENCH_BIN: what is there, nothing is built
@@ -69,8 +70,11 @@ part_burst() {
 }
 
 part_connections() {
-  for idle in 1 1000 5000; do
-    run connections "$idle" --idle-connections "$idle" --duration "$duration"
+  local turn idle
+  for ((turn = 1; turn <= turns; turn++)); do
+    for idle in 1 1000 5000; do
+      run connections "$idle.$turn" --idle-connections "$idle" --duration "$duration"
+    done
   done
 }
 
@@ -125,16 +129,19 @@ part_modules() {
 }
 
 part_identities() {
-  for count in 1 1000 100000; do
-    run identities "$count" --identities "$count" --duration "$duration"
+  local turn count
+  for ((turn = 1; turn <= turns; turn++)); do
+    for count in 1 1000 100000; do
+      run identities "$count.$turn" --identities "$count" --duration "$duration"
+    done
   done
 }
 
+# Every size in each turn: a machine that grows slower meanwhile slows them all.
 part_ledger() {
-  local place count
+  local place count turn free
   for count in $entries; do
-    [[ ! -s $out/ledger/$count.json ]] || { run ledger "$count"; continue; }
-    local free
+    [[ ! -s $out/ledger/$count.$turns.json ]] || continue
     free=$(df --output=avail -k "$out" | tail -1)
     # About 0.6 KB an entry, write-ahead log included.
     if ((count * 7 / 10 + 2000000 > free)); then
@@ -148,9 +155,14 @@ part_ledger() {
     if ((count == 100000)); then
       "$bin/sealwright" log verify --home "$place" >&2
     fi
-    run ledger "$count" --home "$place" --in-flight 64 --duration "$duration"
-    rm -rf "$place"
   done
+  for ((turn = 1; turn <= turns; turn++)); do
+    for count in $entries; do
+      place=$scratch/ledger-$count
+      [[ ! -d $place ]] || run ledger "$count.$turn" --home "$place" --in-flight 64 --duration "$duration"
+    done
+  done
+  rm -rf "$scratch"/ledger-*
 }
 
 part_writer() {

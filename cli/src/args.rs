@@ -15,7 +15,7 @@ pub(crate) use self::{
     bench::BenchArgs,
     ceremony::{
         About, ApproveArgs, CeremonyArgs, CeremonyCommand, CompareArgs, Declare, Input, InventoryArgs,
-        NoteArgs, PlanCommand, RunArgs, SignArgs, TranscriptArgs,
+        NewPlanArgs, NewRosterArgs, NoteArgs, PlanCommand, RunArgs, SignArgs, TranscriptArgs,
     },
     policy::{
         AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, ReplayArgs, TestArgs,

@@ -1,6 +1,7 @@
 //! `sealwright ceremony`: the command line of the key ceremony. The crate of that name does everything.
 
 mod approve;
+mod begin;
 mod note;
 mod plan;
 mod room;
@@ -27,6 +28,8 @@ pub(crate) fn run(args: &CeremonyArgs, output: Output) -> Result<ExitCode, Failu
         CeremonyCommand::Plan(command) => plan::run(command, output),
         CeremonyCommand::Roster(file) => plan::roster(&file.file, output),
         CeremonyCommand::NewKey(args) => signing::make(args, output),
+        CeremonyCommand::NewRoster(args) => begin::roster(args, output),
+        CeremonyCommand::NewPlan(args) => begin::plan(args, output),
         CeremonyCommand::Approve(args) => approve::run(args, output),
         CeremonyCommand::Run(args) => run::run(args, output),
         CeremonyCommand::Sign(args) => sign::run(args, output),

@@ -183,6 +183,7 @@ Example:
 
 pub(crate) const CEREMONY: &str = "\
 The steps of a ceremony, on one machine or on several that exchange files:
+  sealwright ceremony new-key, new-roster, new-plan               files to begin with
   sealwright ceremony plan lint plan.toml
   sealwright ceremony plan digest plan.toml                       read aloud, in words
   sealwright ceremony approve --plan plan.toml --roster roster.toml --role operator --sign-with anna.pem --out anna.txt
@@ -190,6 +191,18 @@ The steps of a ceremony, on one machine or on several that exchange files:
   sealwright ceremony sign ./root-1 --sign-with anna.pem
 
 docs/ceremony.md is the script for the people in the room.";
+
+pub(crate) const NEW_ROSTER: &str = "\
+Example:
+  sealwright ceremony new-roster --threshold 2 --operator anna=anna.pem.pub --operator bert=bert.pem.pub \
+    --witness carl=carl.pem.pub --out roster.toml";
+
+pub(crate) const NEW_PLAN: &str = "\
+Nothing of it holds until people agree to it.
+
+Example:
+  sealwright ceremony new-plan --organization Example --roster roster.toml \
+    --module /usr/lib/softhsm/libsofthsm2.so --rehearsal --out plan.toml";
 
 pub(crate) const CEREMONY_RUN: &str = "\
 What was done is written down before it is done. A ceremony that was cut off goes on with the same command

@@ -1,5 +1,6 @@
 //! The key ceremony, through the real binary, on SoftHSM.
 
+mod begin;
 mod ends;
 mod quorum;
 mod resume;

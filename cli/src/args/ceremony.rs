@@ -26,6 +26,10 @@ pub(crate) enum CeremonyCommand {
     Roster(FileArgs),
     /// Make a key that a person signs statements with, in a file or on a token.
     NewKey(Box<NewKeyArgs>),
+    /// Write a first roster, from people's public keys.
+    NewRoster(NewRosterArgs),
+    /// Write a plan to begin with: a root, an issuing CA and its health key. Read it, and change it.
+    NewPlan(NewPlanArgs),
     /// Agree to a plan, in a role.
     Approve(ApproveArgs),
     /// Do what a plan says, on its tokens.
@@ -56,6 +60,48 @@ pub(crate) enum PlanCommand {
     Show(FileArgs),
     /// Where two plans differ.
     Diff(DiffArgs),
+}
+
+/// `sealwright ceremony new-roster`.
+#[derive(Debug, Args)]
+#[command(after_help = text::NEW_ROSTER)]
+pub(crate) struct NewRosterArgs {
+    /// How many operators must agree.
+    #[arg(long, value_name = "M")]
+    pub(crate) threshold: u64,
+    /// Somebody who agrees, types PINs and signs, with a public key.
+    #[arg(long, value_name = "NAME=FILE", required = true)]
+    pub(crate) operator: Vec<String>,
+    /// Somebody who compares what is read aloud.
+    #[arg(long, value_name = "NAME=FILE")]
+    pub(crate) witness: Vec<String>,
+    /// Somebody who reads the plan before and the transcript afterwards.
+    #[arg(long, value_name = "NAME=FILE")]
+    pub(crate) auditor: Vec<String>,
+    /// The new file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// `sealwright ceremony new-plan`.
+#[derive(Debug, Args)]
+#[command(after_help = text::NEW_PLAN)]
+pub(crate) struct NewPlanArgs {
+    /// Whose CA it is.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) organization: String,
+    /// The roster of the people.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) roster: PathBuf,
+    /// The PKCS#11 module.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) module: PathBuf,
+    /// For practice.
+    #[arg(long)]
+    pub(crate) rehearsal: bool,
+    /// The new file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
 }
 
 /// Two files.

@@ -4,7 +4,8 @@
 //! limits, and what was recorded must come out. What can be computed from the record is computed again and compared: the
 //! facts of the request, the names that were on offer, the certificate's bytes, its signature up to a trust anchor that
 //! the caller brings. Which policies had to allow is computed from the policy set in force, and whether that was in
-//! force from the signatures of the people who agreed to it.
+//! force from the signatures of the people who agreed to it. Where an issuer's key comes from follows from the transcript of
+//! its ceremony, which is verified again.
 //!
 //! It needs a file and nothing else: no server, no key, no database, no clock, no network. Nothing in the file is
 //! believed; every size is bounded, and a file that lies gives findings, not panics.
@@ -16,6 +17,7 @@
 
 mod agreement;
 mod asked;
+mod ceremonies;
 mod certificate;
 mod decision;
 mod library;
@@ -26,8 +28,11 @@ mod sets;
 mod summary;
 mod terms;
 
+pub use ceremonies::{Ceremonies, Made, ReadTranscript};
 pub use library::{Anchors, AnchorsError};
 pub use problem::{Finding, Problem, Uncompared};
 pub use run::{ReplayError, ReplayOptions, ReplayProgress, replay};
 pub use sets::{Activated, ReadStatement, Sets};
-pub use summary::{Approvals, Counts, Incomparable, Outcome, SetSeen, SetsSeen, Summary};
+pub use summary::{
+    Approvals, CeremonySeen, Counts, Incomparable, KeysSeen, Outcome, SetSeen, SetsSeen, Summary,
+};

@@ -64,6 +64,9 @@ pub enum Problem {
     /// A policy entry says that something took effect which could not have.
     #[error("what it says took effect could not have: {0}")]
     Change(String),
+    /// Where the issuer's key comes from does not show.
+    #[error("where the issuer's key comes from does not show: {0}")]
+    Ceremony(String),
     /// The record is not of the policy set that was in force.
     #[error("it is not a record of the policy set in force: {0}")]
     Set(String),
@@ -146,6 +149,7 @@ impl Problem {
             Self::Policy { .. } => "policy",
             Self::Policies { .. } => "policies",
             Self::Change(_) => "change",
+            Self::Ceremony(_) => "ceremony",
             Self::Set(_) => "set",
             Self::Verdict { .. } => "verdict",
             Self::Narrowing { .. } => "narrowing",
@@ -177,6 +181,8 @@ pub enum Uncompared {
     Certificate,
     /// A denial that was too large for a record.
     Cut,
+    /// The transcript of a ceremony that another release ran: its program was not run again.
+    Transcript,
 }
 
 impl Uncompared {
@@ -196,6 +202,7 @@ impl Uncompared {
             Self::Execution => "execution",
             Self::Certificate => "certificate",
             Self::Cut => "cut",
+            Self::Transcript => "transcript",
         }
     }
 }

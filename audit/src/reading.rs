@@ -5,19 +5,20 @@ use std::{collections::HashMap, fs::File, io::BufReader, path::Path, sync::Arc};
 
 use sealwright_identity::{Digest, Timestamp};
 use sealwright_ledger::{
-    BlobKind, Body, CertificateKind, DecisionEntry, EntryKind, ExportError, ExportItem, ExportReader,
-    ExportReport, PolicyEntry, PolicyEvent, RawEntry, StartEntry,
+    BlobKind, Body, CeremonyEntry, CertificateKind, DecisionEntry, EntryKind, ExportError, ExportItem,
+    ExportReader, ExportReport, PolicyEntry, PolicyEvent, RawEntry, StartEntry,
 };
 use sealwright_statement::policy::deployment_id;
 
 use crate::{
+    ceremonies::{Ceremonies, Origin},
     certificate::Certificate,
     decision::Case,
     library::Library,
     problem::{Problem, Uncompared},
-    run::{ReplayError, ReplayProgress},
+    run::{ReplayError, ReplayOptions, ReplayProgress},
     sets::{InForce, Sets},
-    summary::{SetSeen, SetsSeen, Tally},
+    summary::{CeremonySeen, KeysSeen, SetSeen, SetsSeen, Tally},
 };
 
 /// Jobs that change hands at once.
@@ -49,6 +50,13 @@ pub(crate) struct Reading<'l> {
     deployment: Option<Digest>,
     /// The first roster, as the caller knows it.
     roster: Option<Digest>,
+    /// The ceremonies' roster or transcript, as the caller knows it.
+    ceremony: Option<Digest>,
+    ceremonies: Ceremonies,
+    /// Certificates of issuers of which the gate said that there was no ceremony.
+    without_ceremony: u64,
+    /// Certificates of before ceremonies were recorded.
+    before_ceremonies: u64,
     sets: Sets,
     changes: u64,
     /// Decisions under sets that nobody had to agree to.
@@ -62,12 +70,16 @@ pub(crate) struct Reading<'l> {
 }
 
 impl<'l> Reading<'l> {
-    pub(crate) fn new(library: &'l Library, roster: Option<Digest>) -> Self {
+    pub(crate) fn new(library: &'l Library, options: &ReplayOptions) -> Self {
         Self {
             library,
             start: None,
             deployment: None,
-            roster,
+            roster: options.roster,
+            ceremony: options.ceremony,
+            ceremonies: Ceremonies::default(),
+            without_ceremony: 0,
+            before_ceremonies: 0,
             sets: Sets::default(),
             changes: 0,
             rehearsed: 0,
@@ -94,6 +106,7 @@ impl<'l> Reading<'l> {
                 ExportItem::Blob { place, kind, .. } => self.library.put(kind, place),
                 ExportItem::Earlier(_, Body::Start(start)) => self.start(start),
                 ExportItem::Earlier(entry, Body::Policy(policy)) => self.policy(&entry, &policy),
+                ExportItem::Earlier(entry, Body::Ceremony(ceremony)) => self.ceremony(&entry, &ceremony),
                 ExportItem::Earlier(..) => {}
                 ExportItem::Entry(entry, body) => {
                     entries += 1;
@@ -122,6 +135,7 @@ impl<'l> Reading<'l> {
         self.deployment = Some(deployment_id(
             issuers.map(|issuer| (issuer.name.as_str(), issuer.key)),
         ));
+        self.ceremonies.start(&start);
         self.start = Some(Arc::new(start));
     }
 
@@ -151,7 +165,8 @@ impl<'l> Reading<'l> {
                     self.open.remove(&decision);
                 }
             }
-            Body::Blob(_) | Body::Ceremony(_) | Body::Prune(_) => {}
+            Body::Ceremony(ceremony) => self.ceremony(entry, &ceremony),
+            Body::Blob(_) | Body::Prune(_) => {}
         }
     }
 
@@ -194,6 +209,44 @@ impl<'l> Reading<'l> {
         }
     }
 
+    /// A key may sign from here on: its transcript is verified again.
+    fn ceremony(&mut self, entry: &RawEntry, ceremony: &CeremonyEntry) {
+        let library = self.library;
+        let read = |blob| library.bytes::<Problem>(BlobKind::Transcript, "transcript", blob);
+        match self.ceremonies.apply(entry.sequence, ceremony, &read) {
+            Ok(made) if made.recalled => self.tally.uncompared(entry.sequence, Uncompared::Transcript),
+            Ok(_) => {}
+            Err(problem) => return self.tally.found(entry.sequence, problem),
+        }
+        let known = |due: &Digest| [ceremony.roster, ceremony.transcript].contains(due);
+        if let Some(due) = self.ceremony.filter(|due| !known(due)) {
+            let text = format!(
+                "it is by the roster {} with the transcript {}, and you know {due}",
+                ceremony.roster, ceremony.transcript
+            );
+            self.tally.found(entry.sequence, Problem::Ceremony(text));
+        }
+    }
+
+    /// Every certificate's key has its ceremony before it, or the gate had said that there was none.
+    fn origin(&mut self, entry: &RawEntry, decision: &DecisionEntry) {
+        match self.ceremonies.origin(decision, self.start.as_deref()) {
+            Ok(Origin::Ceremony) => {}
+            Ok(origin) => {
+                let (count, what) = match origin {
+                    Origin::SaidNone => (&mut self.without_ceremony, "the gate said that there was none"),
+                    _ => (&mut self.before_ceremonies, "none was recorded"),
+                };
+                *count += 1;
+                if let Some(due) = self.ceremony {
+                    let text = format!("of a ceremony of its key {what}, and you know {due}");
+                    self.tally.found(entry.sequence, Problem::Ceremony(text));
+                }
+            }
+            Err(problem) => self.tally.found(entry.sequence, problem),
+        }
+    }
+
     fn in_force(&mut self, entry: &RawEntry, decision: &DecisionEntry) -> Option<Arc<InForce>> {
         let in_force = match self.sets.in_force() {
             Some(in_force) => Some(in_force),
@@ -214,6 +267,7 @@ impl<'l> Reading<'l> {
         // The reader has seen to it that the kind is known.
         let Ok(kind) = entry.entry_kind() else { return };
         if kind == EntryKind::Decision {
+            self.origin(entry, &decision);
             self.open.insert(
                 entry.sequence,
                 Open {
@@ -235,6 +289,16 @@ impl<'l> Reading<'l> {
             deployment: self.deployment,
             in_force,
         })));
+    }
+
+    pub(crate) fn keys(&self) -> KeysSeen {
+        let mut ceremonies: Vec<_> = self.ceremonies.all().map(CeremonySeen::of).collect();
+        ceremonies.sort_by_key(|seen| seen.sequence);
+        KeysSeen {
+            ceremonies,
+            without_ceremony: self.without_ceremony,
+            before_ceremonies: self.before_ceremonies,
+        }
     }
 
     pub(crate) fn seen(&self) -> SetsSeen {

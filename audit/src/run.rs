@@ -30,6 +30,8 @@ pub struct ReplayOptions {
     /// The digest of the first roster, from elsewhere than the export: without one, whoever wrote the ledger may have
     /// made up the people who agreed.
     pub roster: Option<Digest>,
+    /// The digest of the ceremonies' roster, or of the transcript, from elsewhere than the export.
+    pub ceremony: Option<Digest>,
 }
 
 /// How far a replay is.
@@ -79,15 +81,15 @@ pub fn replay(
     })?;
     let profile = engine.profile().digest.to_string();
     let library = Library::new(path, engine, anchors).map_err(ReplayError::File)?;
-    let mut reading = Reading::new(&library, options.roster);
+    let mut reading = Reading::new(&library, options);
     let (report, mut tally) = if threads == 1 {
         alone(path, &library, &mut reading, progress)?
     } else {
         together(path, &library, &mut reading, threads, progress)?
     };
-    let seen = reading.seen();
+    let (seen, keys) = (reading.seen(), reading.keys());
     tally.add(reading.tally);
-    Ok(tally.summary(report, profile, seen))
+    Ok(tally.summary(report, profile, seen, keys))
 }
 
 fn alone(

@@ -7,6 +7,7 @@ use sealwright_ledger::ExportReport;
 use serde::Serialize;
 
 use crate::{
+    ceremonies::Made,
     decision::Judged,
     problem::{Finding, Problem, Uncompared},
     sets::Activated,
@@ -114,6 +115,51 @@ pub enum Approvals {
     People(Vec<String>),
 }
 
+/// Where the issuers' keys come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KeysSeen {
+    /// The ceremonies that hold, in the order of their entries.
+    pub ceremonies: Vec<CeremonySeen>,
+    /// Certificates of issuers of which the gate said `ceremony: none`.
+    pub without_ceremony: u64,
+    /// Certificates of before ceremonies were recorded.
+    pub before_ceremonies: u64,
+}
+
+/// A ceremony that made an issuer's key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CeremonySeen {
+    /// The entry.
+    pub sequence: u64,
+    /// The issuer that it was recorded for.
+    pub issuer: String,
+    /// Its key.
+    pub key: Digest,
+    /// The digest that names the transcript. Compare it with the paper of the ceremony.
+    pub transcript: Digest,
+    /// The digest of the roster. The same.
+    pub roster: Digest,
+    /// Whether it was for practice.
+    pub rehearsal: bool,
+    /// Who signed its end.
+    pub signed_by: Vec<String>,
+}
+
+impl CeremonySeen {
+    pub(crate) fn of(made: &Made) -> Self {
+        let entry = made.entry.clone();
+        Self {
+            sequence: made.sequence,
+            issuer: entry.issuer,
+            key: entry.key,
+            transcript: entry.transcript,
+            roster: entry.roster,
+            rehearsal: entry.rehearsal,
+            signed_by: entry.signed_by,
+        }
+    }
+}
+
 impl SetSeen {
     pub(crate) fn of(activated: &Activated) -> Self {
         Self {
@@ -158,6 +204,8 @@ pub struct Summary {
     pub counts: Counts,
     /// What decided, and who had agreed.
     pub sets: SetsSeen,
+    /// Where the issuers' keys come from.
+    pub keys: KeysSeen,
     /// What could not be compared, and why.
     pub not_comparable: BTreeMap<Uncompared, Incomparable>,
     /// What contradicts the records, in their order, at most 1,000.
@@ -259,7 +307,13 @@ impl Tally {
         self.more_findings += other.more_findings;
     }
 
-    pub(crate) fn summary(mut self, export: ExportReport, engine_profile: String, sets: SetsSeen) -> Summary {
+    pub(crate) fn summary(
+        mut self,
+        export: ExportReport,
+        engine_profile: String,
+        sets: SetsSeen,
+        keys: KeysSeen,
+    ) -> Summary {
         self.findings.sort_by_key(|finding| finding.sequence);
         let beyond = self.findings.len().saturating_sub(MAX_FINDINGS);
         self.findings.truncate(MAX_FINDINGS);
@@ -272,6 +326,7 @@ impl Tally {
             engine_profile,
             counts: self.counts,
             sets,
+            keys,
             not_comparable: self.not_comparable,
             findings: self.findings,
             more_findings: self.more_findings + u64::try_from(beyond).unwrap_or(u64::MAX),

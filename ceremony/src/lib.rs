@@ -48,7 +48,7 @@ pub use plan::{LintedPlan, Plan, PlanError, Warning};
 pub use preconditions::{Place, Surroundings};
 pub use room::{PinFor, Room};
 pub use roster::{Person, Role, Roster, RosterError};
-pub use run::{Ceremony, Declared, Finished};
+pub use run::{Ceremony, Declared, Finished, RELEASE};
 pub use script::{Estimate, estimate, script};
 pub use survey::{Explained, Surveyed};
 pub use transcript::{Transcript, note};

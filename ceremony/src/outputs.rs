@@ -26,6 +26,9 @@ pub(crate) const SIGNATURES: &str = "transcript.sig";
 /// The sums over every other file.
 pub(crate) const SUMS: &str = "SHA256SUMS";
 
+/// Where the fragment of a signer's configuration expects the transcript, beside the configuration.
+const FOLDER: &str = "ceremony";
+
 /// One file of the transcript.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct OutputFile {
@@ -122,7 +125,8 @@ fn configuration(run: &Run<'_>) -> Result<Option<String>, Error> {
         let _ = writeln!(text, "{line}");
     };
     line(format!(
-        "# From the key ceremony {} ({}). Relative paths start at this file's folder.",
+        "# From the key ceremony {} ({}). Relative paths start at the configuration's folder:\n# the whole transcript \
+         goes there as `{FOLDER}`.",
         run.plan.ceremony,
         if run.plan.rehearsal {
             "a rehearsal"
@@ -134,8 +138,9 @@ fn configuration(run: &Run<'_>) -> Result<Option<String>, Error> {
     line(format!("name = {}", quoted(issuer.name.as_str())));
     let key = uri(&certificate.key.label, &certificate.key.id);
     line(format!("key = {}", quoted(&key.to_string())));
-    line(format!("chain = \"chains/{}.pem\"", certificate.name));
-    line("roots = \"trust-bundle.pem\"".to_owned());
+    line(format!("chain = \"{FOLDER}/chains/{}.pem\"", certificate.name));
+    line(format!("roots = \"{FOLDER}/trust-bundle.pem\""));
+    line(format!("ceremony = \"{FOLDER}\""));
     if run.plan.rehearsal {
         line("rehearsal = true".to_owned());
     }
@@ -145,8 +150,11 @@ fn configuration(run: &Run<'_>) -> Result<Option<String>, Error> {
     }
     if let Some((name, _)) = run.approvers.as_ref().filter(|_| !run.plan.rehearsal) {
         line("\n[policy_sets]".to_owned());
-        line(format!("roster = \"rosters/{name}.txt\""));
+        line(format!("roster = \"{FOLDER}/rosters/{name}.txt\""));
     }
+    line("\n# Compare it with the paper of the ceremony: whoever is in this roster is believed.".to_owned());
+    line("[ceremonies]".to_owned());
+    line(format!("rosters = [\"{}\"]", run.plan.roster));
     line("\n[gate.token]".to_owned());
     line(format!("module = {}", quoted(&run.plan.module.path)));
     let place = Pkcs11Uri {

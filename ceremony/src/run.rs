@@ -29,6 +29,9 @@ use crate::plan::{ApproverRosterStep, Plan, Step};
 use crate::preconditions::{Place, Prepared, Surroundings};
 use crate::room::Room;
 
+/// The release that this program is of. Another one may lead to other events.
+pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
+
 /// The journal's name in the transcript.
 pub(crate) const EVENTS: &str = "events.jsonl";
 
@@ -187,11 +190,18 @@ fn begin(journal: &mut Journal, approved: &ApprovedPlan) -> Result<(), Error> {
     journal.observe("begin", "program", || {
         let path = Path::new("/proc/self/exe");
         Ok(Program {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: RELEASE.to_owned(),
             digest: sealwright_hsm::ceremony::hash_file(path).map_err(Error::files(path))?,
         })
     })?;
     Ok(())
+}
+
+/// The release of the program that ran first, as a journal says.
+pub(crate) fn release(journal: &Journal) -> Option<String> {
+    let mut events = journal.events().iter();
+    let program = events.find(|event| event.step == "begin" && event.call == "program")?;
+    Some(program.data.get("version")?.as_str()?.to_owned())
 }
 
 #[derive(Serialize)]

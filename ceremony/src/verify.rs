@@ -172,6 +172,8 @@ pub struct Recalled {
     pub digest: Digest,
     /// The keys (SHA-256 of the SPKI) that were made, or that a certificate was imported for.
     pub keys: BTreeSet<Digest>,
+    /// The release whose program ran, as it says.
+    pub release: Option<String>,
 }
 
 /// Looks again at a transcript that was verified when it was kept: the sums, the quorum, the chain of events, the people's
@@ -212,6 +214,7 @@ pub fn recall(files: &Files) -> Result<Recalled, Error> {
         signed_by: signed_by.into_keys().collect(),
         digest: Digest::of(files.sums().as_bytes()),
         keys: keys.collect(),
+        release: run::release(&parts.journal),
     })
 }
 

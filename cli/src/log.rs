@@ -1,5 +1,6 @@
 //! `sealwright log`: the issuance log, read from its file, whether a signer runs or not.
 
+mod ceremonies;
 mod evidence;
 mod gate;
 mod list;

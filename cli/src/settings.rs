@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use sealwright_gate::config::{GateConfig, GateFile, IssuerConfig, PolicyConfig, PolicySetsConfig};
+use sealwright_gate::config::{
+    CeremoniesConfig, GateConfig, GateFile, IssuerConfig, PolicyConfig, PolicySetsConfig,
+};
 use sealwright_identity::TrustDomain;
 use sealwright_runtime::{config, http::HttpConfig, telemetry::LogConfig};
 use sealwright_signer::{
@@ -38,6 +40,8 @@ pub(crate) struct Settings {
     pub(crate) policies: Vec<PolicyConfig>,
     #[serde(default)]
     pub(crate) policy_sets: PolicySetsConfig,
+    #[serde(default)]
+    pub(crate) ceremonies: CeremoniesConfig,
     #[serde(default)]
     pub(crate) policy_host: PolicyHostConfig,
     #[serde(default)]
@@ -115,6 +119,7 @@ impl Settings {
             issuers: self.issuers.clone(),
             policies: self.policies.clone(),
             policy_sets: self.policy_sets.clone(),
+            ceremonies: self.ceremonies.clone(),
             gate: self.gate.clone(),
         }
     }

@@ -111,6 +111,8 @@ Checks the chain and every digest of the export, judges each policy set again by
 runs each policy that was due again on the recorded input, builds each certificate's bytes again, and verifies each
 signature up to the trust anchor. It needs no signer and no network.
 Who may agree follows from the first roster: name it with --roster, or whoever wrote the ledger may have made it up.
+Where the issuers' keys come from follows from the transcripts of their ceremonies: name their roster or the transcript
+with --ceremony, from the paper.
 Under another engine profile than the recorded one fuel is not comparable; verdict and narrowing are.
 
 Exit codes: 0 all came out again; 6 the export is damaged; 8 a record is contradicted; 9 nothing is contradicted, and

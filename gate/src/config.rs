@@ -9,6 +9,7 @@
 //! Settings of a policy must have one canonical form (RFC 8785), or their digest would
 //! depend on who computed it: no floating-point number, no integer beyond 2^53.
 
+mod ceremony;
 mod confinement;
 mod gate;
 mod issuer;
@@ -22,6 +23,7 @@ use std::path::{Path, PathBuf};
 use sealwright_identity::TrustDomain;
 use serde::{Deserialize, Serialize};
 
+pub use self::ceremony::{CeremoniesConfig, CeremonyConfig};
 pub use self::confinement::{Confine, ConfinementConfig};
 pub use self::gate::{Boundary, GateConfig, PeerConfig, Role, ServingConfig, TokenSection, TokenSource};
 pub use self::issuer::{CeilingConfig, IssuerConfig};
@@ -49,6 +51,9 @@ pub struct GateFile {
     /// `[policy_sets]`
     #[serde(default)]
     pub policy_sets: PolicySetsConfig,
+    /// `[ceremonies]`
+    #[serde(default)]
+    pub ceremonies: CeremoniesConfig,
     /// `[gate]`
     pub gate: GateConfig,
 }
@@ -81,6 +86,9 @@ impl GateFile {
         for issuer in &mut self.issuers {
             resolve(base, &mut issuer.chain);
             resolve(base, &mut issuer.roots);
+            if let Some(ceremony) = &mut issuer.ceremony {
+                ceremony.resolve(base);
+            }
         }
         for policy in &mut self.policies {
             resolve(base, &mut policy.module);

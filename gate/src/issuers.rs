@@ -20,7 +20,7 @@ use sealwright_x509::issuer::IssuerChain;
 
 pub use self::error::IssuersError;
 pub use self::policies::{PolicyIdentity, PolicyModule};
-use crate::config::{GateFile, IssuerConfig, PolicyConfig};
+use crate::config::{CeremonyConfig, GateFile, IssuerConfig, PolicyConfig};
 
 /// A PEM file above this is not a chain.
 const MAX_PEM_BYTES: u64 = 1 << 20;
@@ -49,6 +49,10 @@ pub struct Issuer {
     pub authenticators: Vec<String>,
     /// How long after the first authentication a certificate may still be renewed.
     pub max_renewal_age: Option<Duration>,
+    /// Where the ceremony of its key is written down.
+    pub ceremony: Option<CeremonyConfig>,
+    /// Nobody relies on its certificates.
+    pub rehearsal: bool,
 }
 
 impl Issuer {
@@ -189,6 +193,8 @@ fn load_issuer(
         policies: identities.collect::<Result<_, _>>()?,
         authenticators: config.authenticators.clone(),
         max_renewal_age: config.max_renewal_age.map(HumanDuration::get),
+        ceremony: config.ceremony.clone(),
+        rehearsal: config.rehearsal,
     })
 }
 

@@ -23,6 +23,7 @@
 //! threads: a hung module's never end.
 
 mod caller;
+mod ceremonies;
 mod checked;
 mod connection;
 mod door;
@@ -56,6 +57,7 @@ use sealwright_runtime::process::confinement::Confinement;
 use sealwright_runtime::signals::{Request, Signals};
 use tokio::sync::mpsc;
 
+pub use self::ceremonies::CeremoniesError;
 pub use self::error::{EXIT_CONFIG, EXIT_FAULT, EXIT_STATE, GateError};
 pub use self::evidence::EvidenceError;
 pub use self::home::{Home, HomeError, ledger_path};

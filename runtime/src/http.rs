@@ -116,6 +116,9 @@ pub struct ReadyPage {
     pub ready: bool,
     /// Why not.
     pub reasons: Vec<String>,
+    /// What is to be known although it does not speak against signing.
+    #[serde(default)]
+    pub notices: Vec<String>,
 }
 
 async fn readyz(State(pages): State<Pages>) -> (StatusCode, Json<ReadyPage>) {
@@ -126,7 +129,13 @@ async fn readyz(State(pages): State<Pages>) -> (StatusCode, Json<ReadyPage>) {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (status, Json(ReadyPage { ready, reasons }))
+    let notices = pages.readiness.notices();
+    let page = ReadyPage {
+        ready,
+        reasons,
+        notices,
+    };
+    (status, Json(page))
 }
 
 async fn metrics_page(State(pages): State<Pages>) -> Response {
@@ -207,7 +216,10 @@ mod tests {
         assert!(unready.starts_with("HTTP/1.1 503"), "{unready}");
         assert!(unready.contains("gate: not running"), "{unready}");
         gate.ready();
-        assert!(fetch(address, "/readyz").await.starts_with("HTTP/1.1 200"));
+        gate.notice(vec!["ceremony: none".to_owned()]);
+        let ready = fetch(address, "/readyz").await;
+        assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
+        assert!(ready.contains("gate: ceremony: none"), "{ready}");
         assert!(fetch(address, "/metrics").await.contains("# EOF"));
         assert!(fetch(address, "/bundle").await.ends_with("PEM\n"));
         assert!(fetch(address, "/other").await.starts_with("HTTP/1.1 404"));

@@ -9,7 +9,16 @@ use tokio::sync::watch;
 
 /// Shared by all who have a say or who ask.
 #[derive(Clone, Debug)]
-pub struct Readiness(Arc<watch::Sender<BTreeMap<String, Option<String>>>>);
+pub struct Readiness(Arc<watch::Sender<BTreeMap<String, Say>>>);
+
+/// What one side has to say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Say {
+    /// What speaks against.
+    reason: Option<String>,
+    /// What does not, and is to be known.
+    notices: Vec<String>,
+}
 
 impl Default for Readiness {
     fn default() -> Self {
@@ -43,7 +52,16 @@ impl Readiness {
             return vec!["starting".to_owned()];
         }
         all.iter()
-            .filter_map(|(name, reason)| reason.as_ref().map(|reason| format!("{name}: {reason}")))
+            .filter_map(|(name, say)| say.reason.as_ref().map(|reason| format!("{name}: {reason}")))
+            .collect()
+    }
+
+    /// What is to be known although it does not speak against, as `name: notice`.
+    #[must_use]
+    pub fn notices(&self) -> Vec<String> {
+        let all = self.0.borrow();
+        all.iter()
+            .flat_map(|(name, say)| say.notices.iter().map(move |notice| format!("{name}: {notice}")))
             .collect()
     }
 
@@ -66,7 +84,7 @@ impl Readiness {
 /// Follows the changes of a [`Readiness`].
 #[derive(Debug)]
 pub struct Changes {
-    inner: watch::Receiver<BTreeMap<String, Option<String>>>,
+    inner: watch::Receiver<BTreeMap<String, Say>>,
     all: Readiness,
 }
 
@@ -97,10 +115,23 @@ impl Condition {
         self.set(Some(reason.into()));
     }
 
+    /// What is to be known although it does not speak against.
+    pub fn notice(&self, notices: Vec<String>) {
+        self.change(|say| say.notices = notices);
+    }
+
     fn set(&self, reason: Option<String>) {
-        self.all
-            .0
-            .send_if_modified(|all| all.insert(self.name.clone(), reason.clone()) != Some(reason));
+        self.change(|say| say.reason = reason);
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Say)) {
+        self.all.0.send_if_modified(|all| {
+            let new = !all.contains_key(&self.name);
+            let say = all.entry(self.name.clone()).or_default();
+            let before = say.clone();
+            change(say);
+            new || before != *say
+        });
     }
 }
 
@@ -128,6 +159,9 @@ mod tests {
         );
         let mut changes = readiness.watch();
         gate.ready();
+        assert_eq!(changes.changed().await, ["serving: no certificate"]);
+        gate.notice(vec!["practice".to_owned()]);
+        assert_eq!(readiness.notices(), ["gate: practice"]);
         assert_eq!(changes.changed().await, ["serving: no certificate"]);
         serving.ready();
         assert!(readiness.is_ready());

@@ -1,6 +1,6 @@
 //! An auditor with an export, a trust anchor and the binary: everything comes out again, and a lie does not.
 
-mod forge;
+pub(crate) mod forge;
 mod sets;
 
 use std::{
@@ -155,6 +155,8 @@ fn records_of_an_earlier_engine_are_replayed() {
     // The server's own is one.
     assert_eq!(counts["certificates"], 5, "{said:#}");
     assert_eq!(said["not_comparable"]["fuel"]["count"], 4, "{said:#}");
+    // And nothing was said of key ceremonies then.
+    assert_eq!(said["keys"]["before_ceremonies"], 5, "{said:#}");
 }
 
 /// The way back: from a certificate to what allowed it, and from a policy to what it had a part in.

@@ -8,6 +8,7 @@ mod serving;
 mod survey;
 mod tamper;
 mod tokens;
+mod trail;
 
 use std::{fs, process::Command};
 

@@ -70,6 +70,9 @@ pub(crate) struct ReplayArgs {
     /// Digest of the first roster, from elsewhere than the export: who may agree to what decides.
     #[arg(long, value_name = "DIGEST")]
     pub(crate) roster: Option<sealwright_identity::Digest>,
+    /// Digest of the key ceremonies' roster, or of the transcript, from their paper: who made the issuers' keys.
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) ceremony: Option<sealwright_identity::Digest>,
     /// Threads [default: one for each processor].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub(crate) threads: Option<u16>,

@@ -104,7 +104,13 @@ fn reads(loaded: &Loaded) -> Result<Vec<PathBuf>, Failure> {
         .map(|(_name, value)| loaded.base.join(value))
         .filter(|path| path.exists());
     let softhsm = TokenFolder::from_environment().map(|folder| loaded.base.join(folder.tokens()));
+    let transcripts = settings
+        .issuers
+        .iter()
+        .filter_map(|issuer| issuer.ceremony.as_ref()?.transcript())
+        .map(Path::to_owned);
     let mut all: Vec<_> = around
+        .chain(transcripts)
         .chain(named)
         .chain(softhsm)
         .chain([gate.home.clone(), files::own_program()?])

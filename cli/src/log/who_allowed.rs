@@ -3,14 +3,14 @@
 use std::process::ExitCode;
 
 use prost::Message as _;
-use sealwright_audit::{Finding, Sets};
+use sealwright_audit::{Ceremonies, Finding, Sets};
 use sealwright_identity::Digest;
 use sealwright_ledger::{Body, DecisionEntry, Record, Selector, SetRef, StartEntry};
 use sealwright_proto::gate::{Evidence, PolicyVerdict};
 use sealwright_x509::LeafTbs;
 use serde_json::{Map, Value, json};
 
-use super::{evidence, sets};
+use super::{ceremonies, evidence, sets};
 use crate::{
     args::WhoAllowedArgs,
     failure::{Class, Failure, OrFail},
@@ -27,7 +27,8 @@ pub(crate) fn run(args: &WhoAllowedArgs, output: Output) -> Result<ExitCode, Fai
         let selector = Selector::Serial(args.serial.clone());
         let record = reader.record(&selector).await.map_err(super::failure)?;
         let (sets, findings) = sets::read(&reader).await?;
-        let page = page(&record, &sets, &findings)?;
+        let keys = ceremonies::read(&reader).await?;
+        let page = page(&record, (&sets, &findings), (&keys.0, &keys.1))?;
         match output {
             Output::Json => output::json(&page)?,
             Output::Table => output::table(&[], rows(&page))?,
@@ -36,7 +37,11 @@ pub(crate) fn run(args: &WhoAllowedArgs, output: Output) -> Result<ExitCode, Fai
     })
 }
 
-fn page(record: &Record, sets: &Sets, findings: &[Finding]) -> Result<Value, Failure> {
+fn page(
+    record: &Record,
+    (sets, findings): (&Sets, &[Finding]),
+    (ceremonies, odd): (&Ceremonies, &[Finding]),
+) -> Result<Value, Failure> {
     let Body::Decision(decision) = &record.body else {
         return Err(Failure::text(Class::Input, "the serial is not of a decision"));
     };
@@ -70,6 +75,7 @@ fn page(record: &Record, sets: &Sets, findings: &[Finding]) -> Result<Value, Fai
         },
         "allowed_by": policies(decision, sets),
         "policy_set": decision.set.map(|set| policy_set(set, sets, findings)),
+        "issuer_key": ceremonies::origin(decision, start.as_ref().map(|(_, start)| start), ceremonies, odd),
         "gate": start.map(|(sequence, start)| gate(sequence, &start)),
     }))
 }

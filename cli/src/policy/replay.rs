@@ -46,6 +46,7 @@ pub(super) fn run(args: &ReplayArgs, output: Output) -> Result<ExitCode, Failure
     let options = ReplayOptions {
         threads,
         roster: args.roster,
+        ceremony: args.ceremony,
     };
     let summary = replay(&args.bundle, anchors, &options, &mut say).map_err(|error| {
         let class = match &error {
@@ -119,6 +120,7 @@ fn table(replayed: &Replayed<'_>) -> Result<(), Failure> {
         }
     }
     rows.push(row("certificates verified", counts.certificates.to_string()));
+    keys(summary, &mut rows);
     sets(summary, &mut rows);
     for (what, Incomparable { count, first }) in &summary.not_comparable {
         let first: Vec<_> = first.iter().map(ToString::to_string).collect();
@@ -147,6 +149,38 @@ fn table(replayed: &Replayed<'_>) -> Result<(), Failure> {
         rows.push(row("and", format!("{more} more findings (--output json)")));
     }
     output::table(&[], rows)
+}
+
+fn keys(summary: &Summary, rows: &mut Vec<Vec<String>>) {
+    for made in &summary.keys.ceremonies {
+        let kind = if made.rehearsal {
+            "a rehearsal"
+        } else {
+            "in earnest"
+        };
+        let text = format!(
+            "transcript {}\nroster {}\nby entry {}, {kind}, signed by {}",
+            made.transcript,
+            made.roster,
+            made.sequence,
+            made.signed_by.join(", ")
+        );
+        rows.push(vec![format!("ceremony of issuer {}", made.issuer), text]);
+    }
+    for (name, count) in [
+        (
+            "certificates of issuers with ceremony: none",
+            summary.keys.without_ceremony,
+        ),
+        (
+            "certificates of before ceremonies were recorded",
+            summary.keys.before_ceremonies,
+        ),
+    ] {
+        if count > 0 {
+            rows.push(vec![name.to_owned(), count.to_string()]);
+        }
+    }
 }
 
 fn sets(summary: &Summary, rows: &mut Vec<Vec<String>>) {

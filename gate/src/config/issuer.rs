@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use sealwright_identity::{Ceiling, CommonName, DnsPattern, HumanDuration, KeyType, TrustDomain, Usage};
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{CeremonyConfig, ConfigError};
 
 /// One certificate authority of this installation.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct IssuerConfig {
     /// Which authenticators may use this issuer; empty means every one.
     #[serde(default)]
     pub authenticators: Vec<String>,
+    /// The transcript of the key's ceremony: read until the ledger has a record of it.
+    #[serde(default)]
+    pub ceremony: Option<CeremonyConfig>,
     /// Nobody relies on its certificates, and nobody has to agree on its policies.
     #[serde(default)]
     pub rehearsal: bool,

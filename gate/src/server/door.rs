@@ -8,13 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sealwright_identity::SharedClock;
+use sealwright_identity::{Digest, SharedClock};
 use sealwright_ledger::{Error as LedgerError, Ledger, LedgerConfig, StartEntry};
 use sealwright_proto::gate::{Status, request, response};
 use sealwright_runtime::Chain;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use super::ceremonies::{Ceremonies, CeremoniesError};
 use super::connection::{Context, Handler, Roles};
 use super::gate::Gate;
 use super::metrics::Metrics;
@@ -162,6 +163,22 @@ pub(super) async fn open_policies(
         let opened = Policies::open(ledger.clone(), home, setup, issuers, Arc::clone(clock)).await;
         match opened {
             Err(error) if error.may_pass() => door.close(&format!("policies: {}", Chain(&error))),
+            opened => return opened,
+        }
+        tokio::time::sleep(OPEN_AGAIN).await;
+    }
+}
+
+/// Finds out which keys have their ceremony; tries again while the ledger cannot be read or written.
+pub(super) async fn open_ceremonies(
+    door: &Door,
+    ledger: &Ledger,
+    rosters: &[Digest],
+    issuers: &Issuers,
+) -> Result<Ceremonies, CeremoniesError> {
+    loop {
+        match Ceremonies::open(ledger.clone(), rosters, issuers).await {
+            Err(error) if error.may_pass() => door.close(&format!("ceremonies: {}", Chain(&error))),
             opened => return opened,
         }
         tokio::time::sleep(OPEN_AGAIN).await;

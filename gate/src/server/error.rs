@@ -5,6 +5,7 @@ use std::io;
 use sealwright_ledger::Error as LedgerError;
 use sealwright_runtime::supervisor;
 
+use super::ceremonies::CeremoniesError;
 use super::home::HomeError;
 use super::keys::{KeysError, KeysFailure};
 use super::listener::ListenError;
@@ -52,6 +53,9 @@ pub enum GateError {
     /// What decides cannot be said.
     #[error("the policy sets cannot be used")]
     Policies(#[from] PoliciesError),
+    /// Which keys have their ceremony cannot be said.
+    #[error("the ceremonies of the issuers' keys cannot be used")]
+    Ceremonies(#[from] CeremoniesError),
     /// The start cannot be described.
     #[error("the start cannot be recorded")]
     Start(#[from] StartError),
@@ -71,6 +75,7 @@ impl GateError {
             Self::Keys(error) if error.is_pin() => EXIT_STATE,
             Self::KeysLost(failure) if failure.is_pin() => EXIT_STATE,
             Self::Policies(error) if error.is_lasting() => EXIT_STATE,
+            Self::Ceremonies(error) if error.is_lasting() => EXIT_STATE,
             Self::Policies(error) if error.is_configuration() => EXIT_CONFIG,
             Self::Config(_)
             | Self::Issuers(_)

@@ -11,6 +11,7 @@ use sealwright_proto::gate::{
 };
 
 use super::caller::{self, Presented};
+use super::ceremonies::Ceremonies;
 use super::checked::{Ceilings, Checked};
 use super::connection::{Context, Handler, Roles};
 use super::door::Door;
@@ -36,6 +37,7 @@ pub(super) struct Gate {
     pub(super) home: PathBuf,
     pub(super) disk_reserve: u64,
     pub(super) policies: Policies,
+    pub(super) ceremonies: Ceremonies,
     profiles: Arc<Profiles>,
     origins: Origins,
 }
@@ -45,6 +47,7 @@ impl Gate {
         ceilings: Ceilings,
         ledger: Ledger,
         policies: Policies,
+        ceremonies: Ceremonies,
         keys: Arc<Keys>,
         door: &Door,
         surroundings: Surroundings,
@@ -58,6 +61,7 @@ impl Gate {
             home: surroundings.home,
             disk_reserve: surroundings.disk_reserve,
             policies,
+            ceremonies,
             profiles: Arc::clone(&door.profiles),
             origins: Origins::default(),
         }
@@ -101,7 +105,8 @@ impl Gate {
     /// From what was checked to what may leave: each step takes what only the one before
     /// can make. Once recorded it is brought to its end, whoever still waits.
     async fn certify(&self, checked: Checked, context: &Context) -> Result<Released, Halt> {
-        let seat = self.keys.seat()?;
+        let trail = self.ceremonies.trail(&checked.issuer)?;
+        let seat = self.keys.seat(trail)?;
         context.still_wanted()?;
         let metrics = &self.metrics;
         let recorded = metrics.time(Stage::Record, self.records.append(checked)).await?;
@@ -180,6 +185,7 @@ impl Gate {
             queue_depth: u32::try_from(self.keys.queue_depth()).unwrap_or(u32::MAX),
             metrics: self.metrics.encode(ledger.stats(), ledger.queue_depth()),
             policy_set,
+            notices: self.ceremonies.notices(),
         }
     }
 
@@ -200,6 +206,7 @@ impl Gate {
                 ));
             }
         }
+        reasons.extend(self.ceremonies.reasons());
         let now = self.clock.now();
         for issuer in self.ceilings.issuers().iter() {
             if let Err(error) = issuer.chain.check_validity(now) {

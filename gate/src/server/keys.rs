@@ -2,7 +2,7 @@
 //! Only this turns a [`Recorded`] into a [`Signed`].
 //!
 //! A seat is taken before a request is recorded, so that what is recorded finds a place in
-//! the token's queue: overload costs no write.
+//! the token's queue: overload costs no write. A seat is for the key of a [`Trail`], and nothing else signs.
 
 mod open;
 
@@ -20,6 +20,7 @@ use tracing::{error, info, warn};
 
 pub use self::open::KeysError;
 pub(super) use self::open::{KeysConfig, open, token_config};
+use super::ceremonies::Trail;
 use super::recorded::{Failed, Recorded};
 use super::refused::Refused;
 use super::signed::{Signed, Verified};
@@ -65,6 +66,7 @@ pub(super) struct Ring {
 #[derive(Debug)]
 pub(super) struct Seat {
     ring: Arc<Ring>,
+    trail: Trail,
     _permit: OwnedSemaphorePermit,
 }
 
@@ -147,7 +149,7 @@ impl Keys {
     }
 
     /// Takes a seat, or says at once why there is none.
-    pub(super) fn seat(&self) -> Result<Seat, Refused> {
+    pub(super) fn seat(&self, trail: Trail) -> Result<Seat, Refused> {
         let ring = match &*self.state.read() {
             State::Ready(ring) => Arc::clone(ring),
             State::Away(reason) => return Err(Refused::Unavailable(reason.clone())),
@@ -160,6 +162,7 @@ impl Keys {
             .map_err(|_full| Refused::busy("the token's queue is full"))?;
         Ok(Seat {
             ring,
+            trail,
             _permit: permit,
         })
     }
@@ -173,6 +176,9 @@ impl Keys {
     ) -> Result<Signed, Failed> {
         let sequence = recorded.sequence();
         let failed = |refused| Failed { sequence, refused };
+        if seat.trail.key() != recorded.issuer().chain.key_digest() {
+            return Err(failed(Refused::Internal("the seat is for another key".into())));
+        }
         let key = seat
             .ring
             .keys

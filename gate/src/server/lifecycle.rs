@@ -99,7 +99,20 @@ async fn live(
         .await
         .map_err(|_panicked| GateError::Runtime(std::io::Error::other("hashing failed")))??;
 
-    // Before the token is touched: where nothing can be said to decide, nothing is signed.
+    // Before the token is touched: a key whose origin nobody can tell does not sign.
+    let ceremonies = tokio::select! {
+        opened = door::open_ceremonies(&door, &ledger, &file.ceremonies.rosters, &issuers) => opened,
+        _ended = &mut front.serving => return Ok(()),
+        () = stopped(&mut commands) => return Ok(()),
+    };
+    let ceremonies = match ceremonies {
+        Ok(ceremonies) => ceremonies,
+        Err(error) => {
+            let _late = within(CLOSE, ledger.close()).await;
+            return Err(error.into());
+        }
+    };
+    // And where nothing can be said to decide, nothing is signed.
     let setup = Setup {
         roster: file.policy_sets.roster.clone(),
         rehearsal: file.is_rehearsal(),
@@ -133,7 +146,7 @@ async fn live(
     };
     let token = ring.as_ref().map(|ring| &ring.info);
     let set = policies.hold().await.reference();
-    let entry = facts.entry("start", &issuers, &chains, set, token);
+    let entry = facts.entry("start", &issuers, &chains, set, &ceremonies, token);
     tokio::select! {
         recorded = door::record_start(&door, &ledger, &entry) => recorded?,
         _ended = &mut front.serving => return Ok(()),
@@ -151,6 +164,7 @@ async fn live(
         ceilings,
         ledger.clone(),
         policies,
+        ceremonies,
         keys,
         &door,
         surroundings,
@@ -303,6 +317,7 @@ impl Life {
         }
         start::store(self.gate.records.ledger(), &fresh).await?;
         self.gate.policies.seed(&fresh).await?;
+        self.gate.ceremonies.establish(&fresh).await?;
         self.gate.ceilings.callers().pins.reload()?;
         self.gate.ceilings.replace(fresh);
         self.record("reload", self.gate.keys.ring().as_deref()).await
@@ -314,7 +329,8 @@ impl Life {
         let chains = start::store(ledger, &issuers).await?;
         let set = self.gate.policies.hold().await.reference();
         let token = ring.map(|ring| &ring.info);
-        let entry = self.facts.entry(event, &issuers, &chains, set, token);
+        let ceremonies = &self.gate.ceremonies;
+        let entry = self.facts.entry(event, &issuers, &chains, set, ceremonies, token);
         ledger.start(&entry).await?;
         Ok(())
     }

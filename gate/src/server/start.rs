@@ -15,6 +15,7 @@ use sealwright_ledger::{
 };
 use sealwright_x509::tbs::BUILDER;
 
+use super::ceremonies::Ceremonies;
 use crate::config::GateFile;
 use crate::issuers::{Issuer, Issuers};
 
@@ -67,6 +68,7 @@ impl Facts {
         issuers: &Issuers,
         chains: &Chains,
         set: Option<SetRef>,
+        ceremonies: &Ceremonies,
         token: Option<&TokenInfo>,
     ) -> StartEntry {
         let token = token.map(|info| TokenFacts {
@@ -85,7 +87,7 @@ impl Facts {
                 .collect(),
             os_user: self.os_user.clone(),
             pid: std::process::id(),
-            details: details(event, issuers, set),
+            details: details(event, issuers, set, ceremonies),
         }
     }
 }
@@ -110,12 +112,17 @@ pub(super) async fn store(ledger: &Ledger, issuers: &Issuers) -> Result<Chains, 
     Ok(chains)
 }
 
-/// What a certificate's bytes depend on besides its record: the code that builds them, and each issuer's profile.
-fn details(event: &str, issuers: &Issuers, set: Option<SetRef>) -> BTreeMap<String, String> {
-    let mut details = BTreeMap::from([
-        ("event".to_owned(), event.to_owned()),
-        ("builder".to_owned(), BUILDER.to_owned()),
-    ]);
+/// What a certificate's bytes depend on besides its record: the code that builds them, and each issuer's profile. And
+/// whose ceremony made its key.
+fn details(
+    event: &str,
+    issuers: &Issuers,
+    set: Option<SetRef>,
+    ceremonies: &Ceremonies,
+) -> BTreeMap<String, String> {
+    let mut details = ceremonies.details();
+    details.insert("event".to_owned(), event.to_owned());
+    details.insert("builder".to_owned(), BUILDER.to_owned());
     for issuer in issuers.iter() {
         let profile = match issuer.ceiling.common_name {
             CommonName::None => "none",

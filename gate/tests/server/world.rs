@@ -123,6 +123,7 @@ impl World {
             key = "pkcs11:object=issuing;id=%01"
             chain = "chain.pem"
             roots = "roots.pem"
+            ceremony = "none"
             rehearsal = true
             policies = ["baseline", "second"]
             [issuers.ceiling]

@@ -375,6 +375,9 @@ pub struct Status {
     /// The number of the policy set in force; 0 where there is none.
     #[prost(uint64, tag = "9")]
     pub policy_set: u64,
+    /// What is to be known although it does not speak against signing.
+    #[prost(string, repeated, tag = "10")]
+    pub notices: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct IssuerStatus {

@@ -104,6 +104,7 @@ impl Monitor {
         let against = match self.gate.status(Instant::now() + ANSWER).await {
             Ok(status) => {
                 let against = self.against(&status);
+                self.gate_condition.notice(status.notices);
                 *self.page.write() = status.metrics;
                 against
             }

@@ -131,6 +131,8 @@ impl TestPki {
             policies: Vec::new(),
             authenticators: Vec::new(),
             max_renewal_age: None,
+            ceremony: None,
+            rehearsal: true,
         })
     }
 
@@ -141,6 +143,7 @@ impl TestPki {
             chain: self.chain_file(),
             roots: self.roots_file(),
             authenticators: Vec::new(),
+            ceremony: None,
             rehearsal: true,
             policies: policies.iter().map(|name| (*name).to_owned()).collect(),
             max_renewal_age: None,

@@ -8,9 +8,9 @@ use sealwright_identity::{Digest, SerialNumber, Timestamp};
 use serde_json::{Value as Json, json};
 
 /// Tags and values of a body.
-pub(super) type Fields = Vec<(u8, Vec<u8>)>;
+pub(crate) type Fields = Vec<(u8, Vec<u8>)>;
 
-const KINDS: [&str; 9] = [
+const KINDS: [&str; 10] = [
     "start",
     "decision",
     "certificate",
@@ -20,8 +20,9 @@ const KINDS: [&str; 9] = [
     "unreleased",
     "blob",
     "policy",
+    "ceremony",
 ];
-const BLOBS: [&str; 8] = [
+const BLOBS: [&str; 9] = [
     "module",
     "settings",
     "engine-profile",
@@ -30,21 +31,22 @@ const BLOBS: [&str; 8] = [
     "statement",
     "source",
     "report",
+    "transcript",
 ];
 
 /// An export of a whole ledger, to be changed.
 #[derive(Clone)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     header: Json,
-    pub(super) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 #[derive(Clone)]
-pub(super) struct Entry {
-    pub(super) kind: String,
-    pub(super) fields: Fields,
+pub(crate) struct Entry {
+    pub(crate) kind: String,
+    pub(crate) fields: Fields,
     /// Of a blob's entry: kind and bytes.
-    pub(super) blob: Option<(String, Vec<u8>)>,
+    pub(crate) blob: Option<(String, Vec<u8>)>,
     sequence: u64,
     recorded_at: String,
     refers: Option<u64>,
@@ -52,14 +54,14 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub(super) fn field(&mut self, wanted: u8) -> &mut Vec<u8> {
+    pub(crate) fn field(&mut self, wanted: u8) -> &mut Vec<u8> {
         let place = self.fields.iter_mut().find(|(tag, _)| *tag == wanted);
         &mut place.unwrap_or_else(|| panic!("no field {wanted}")).1
     }
 }
 
 impl Ledger {
-    pub(super) fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         let mut lines = text
             .lines()
             .map(|line| serde_json::from_str::<Json>(line).unwrap());
@@ -91,12 +93,12 @@ impl Ledger {
     }
 
     /// The place of the first entry of a kind.
-    pub(super) fn first(&self, kind: &str) -> usize {
+    pub(crate) fn first(&self, kind: &str) -> usize {
         self.entries.iter().position(|entry| entry.kind == kind).unwrap()
     }
 
     /// Puts an entry before another, of the same time.
-    pub(super) fn insert(&mut self, place: usize, kind: &str, fields: Fields) {
+    pub(crate) fn insert(&mut self, place: usize, kind: &str, fields: Fields) {
         let recorded_at = self.entries[place].recorded_at.clone();
         self.entries.insert(
             place,
@@ -113,14 +115,14 @@ impl Ledger {
     }
 
     /// Puts a blob before an entry; the digest of its bytes.
-    pub(super) fn insert_blob(&mut self, place: usize, kind: &str, bytes: &[u8]) -> Digest {
+    pub(crate) fn insert_blob(&mut self, place: usize, kind: &str, bytes: &[u8]) -> Digest {
         self.insert(place, "blob", Vec::new());
         self.entries[place].blob = Some((kind.to_owned(), bytes.to_vec()));
         Digest::of(bytes)
     }
 
     /// Changes the bytes of a blob; their new digest.
-    pub(super) fn replace_blob(&mut self, digest: Digest, bytes: Vec<u8>) -> Digest {
+    pub(crate) fn replace_blob(&mut self, digest: Digest, bytes: Vec<u8>) -> Digest {
         let mut blobs = self.entries.iter_mut().filter_map(|entry| entry.blob.as_mut());
         let blob = blobs.find(|(_, bytes)| Digest::of(bytes) == digest).unwrap();
         let fresh = Digest::of(&bytes);
@@ -128,13 +130,13 @@ impl Ledger {
         fresh
     }
 
-    pub(super) fn blob(&self, digest: Digest) -> &[u8] {
+    pub(crate) fn blob(&self, digest: Digest) -> &[u8] {
         let mut blobs = self.entries.iter().filter_map(|entry| entry.blob.as_ref());
         &blobs.find(|(_, bytes)| Digest::of(bytes) == digest).unwrap().1
     }
 
     /// All of it, numbered and hashed anew.
-    pub(super) fn written(&self) -> String {
+    pub(crate) fn written(&self) -> String {
         let mut text = format!("{}\n", self.header);
         let mut previous = self.header["after"]["hash"].as_str().unwrap().to_owned();
         let (mut numbers, mut open, mut blobs) = (BTreeMap::new(), BTreeSet::new(), 0);

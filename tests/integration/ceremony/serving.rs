@@ -3,13 +3,13 @@
 use std::fs;
 
 use sealwright_tests::{
-    Home,
+    Home, Outcome, Serving,
     ceremony::{PIN, Room, copy, verify},
     run,
 };
 
 /// A home whose issuer and token come from a room's ceremony: its sections are replaced by the fragment as it is.
-fn home_of(room: &Room) -> Home {
+pub(super) fn home_of(room: &Room) -> Home {
     let home = Home::new();
     let text = fs::read_to_string(home.config()).unwrap();
     let (before, rest) = text.split_once("[[issuers]]").unwrap();
@@ -21,9 +21,44 @@ fn home_of(room: &Room) -> Home {
     fs::write(home.config(), text).unwrap();
     fs::copy(room.file("softhsm2.conf"), home.file("softhsm2.conf")).unwrap();
     fs::write(home.file("pin"), PIN).unwrap();
-    copy(&room.file("out/chains"), &home.file("chains"));
-    fs::copy(room.file("out/trust-bundle.pem"), home.file("trust-bundle.pem")).unwrap();
+    copy(&room.file("out"), &home.file("ceremony"));
     home
+}
+
+/// Asks a home's signer for a certificate, with a token of that home.
+pub(super) fn issue(home: &Home, serving: &Serving, out: &str) -> Outcome {
+    let path = home.path().to_str().unwrap();
+    let token = run([
+        "dev",
+        "token",
+        "--home",
+        path,
+        "--namespace",
+        "default",
+        "--service-account",
+        "web",
+    ]);
+    fs::write(home.file("token.txt"), token.success()).unwrap();
+    let own = home.file("own-roots.pem");
+    let roots = if own.exists() {
+        own
+    } else {
+        home.file("ceremony/trust-bundle.pem")
+    };
+    let port = serving.grpc().rsplit(':').next().unwrap();
+    run([
+        "issue",
+        "--server",
+        &format!("localhost:{port}"),
+        "--ca-file",
+        roots.to_str().unwrap(),
+        "--token-file",
+        home.file("token.txt").to_str().unwrap(),
+        "--out",
+        out,
+        "--output",
+        "json",
+    ])
 }
 
 #[tokio::test]
@@ -37,31 +72,7 @@ async fn a_signer_serves_with_the_fragment_as_it_is() {
     let home = home_of(&room);
     let serving = home.serve();
     serving.wait_until(200, "").await;
-    let path = home.path().to_str().unwrap().to_owned();
-    let token = run([
-        "dev",
-        "token",
-        "--home",
-        &path,
-        "--namespace",
-        "default",
-        "--service-account",
-        "web",
-    ]);
-    fs::write(home.file("token.txt"), token.success()).unwrap();
-    let port = serving.grpc().rsplit(':').next().unwrap();
-    let issued = run([
-        "issue",
-        "--server",
-        &format!("localhost:{port}"),
-        "--ca-file",
-        home.file("trust-bundle.pem").to_str().unwrap(),
-        "--token-file",
-        home.file("token.txt").to_str().unwrap(),
-        "--out",
-        room.path("web").as_str(),
-    ]);
-    issued.success();
+    issue(&home, &serving, &room.path("web")).success();
     let (chain, leaf) = ("chains/issuing-ca.pem", room.path("web/cert-chain.pem"));
     room.openssl(&[
         "verify",
@@ -130,7 +141,6 @@ async fn the_first_approvers_come_from_the_ceremony() {
         text.contains(&fragment) && fragment.contains("[policy_sets]"),
         "{text}"
     );
-    copy(&room.file("out/rosters"), &home.file("rosters"));
     // A home in earnest has a ledger of its own.
     fs::remove_dir_all(home.file("gate")).unwrap();
     fs::create_dir(home.file("gate")).unwrap();

@@ -102,7 +102,7 @@ impl Deployment {
         let path = self.home.config();
         let text = fs::read_to_string(&path).unwrap();
         let text = text
-            .replace("rehearsal = true\n", "")
+            .replace("rehearsal = true\n", "ceremony = \"none\"\n")
             .replace("policies = [\"baseline\"]\n", "");
         let (before, policies) = text.split_once("[[policies]]").unwrap();
         let (_, after) = policies.split_once("\n[gate]").unwrap();

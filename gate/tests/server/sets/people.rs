@@ -5,6 +5,7 @@ use std::fs;
 use std::time::Duration;
 
 use sealwright_gate::client::ClientError;
+use sealwright_gate::config::CeremonyConfig;
 use sealwright_identity::{Clock, Digest, SystemClock};
 use sealwright_proto::gate::{
     PolicyState, PolicyStatement, PolicyTaken, PolicyUpload, PolicyVerdict, policy_statement::Action,
@@ -74,6 +75,7 @@ impl People {
         world.file.policies.clear();
         for issuer in &mut world.file.issuers {
             issuer.rehearsal = false;
+            issuer.ceremony = Some(CeremonyConfig::None);
             issuer.policies.clear();
         }
         world.file.validate().unwrap();

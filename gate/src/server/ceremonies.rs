@@ -1,0 +1,248 @@
+//! Whose ceremony made the issuers' keys: without a trail, no key signs.
+//!
+//! Where the ledger has no record of the ceremony of an issuer's key, the gate verifies the transcript that the
+//! configuration names, by itself and with public data alone: that it holds, that it is by a roster that the
+//! configuration vouches for, that it made this key and this chain. Then it is recorded, the transcript's files with it,
+//! and from then on the record counts: at each start it is looked at again ([`recorded`]), and another transcript in the
+//! folder changes nothing.
+//!
+//! An issuer without a trail does not sign, and says which key of the configuration would help; the others go on. Only
+//! this module makes a [`Trail`], and no place at a key is had without one.
+
+mod error;
+mod recorded;
+mod transcript;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+use sealwright_identity::Digest;
+use sealwright_ledger::{BlobKind, Ledger};
+use tokio::sync::Mutex;
+use tracing::{error, info, warn};
+
+pub use self::error::CeremoniesError;
+pub(super) use self::error::NoTrail;
+use self::recorded::Recorded;
+use super::refused::Refused;
+use crate::config::CeremonyConfig;
+use crate::issuers::{Issuer, Issuers};
+
+/// In the details of a start, before an issuer's name: the digest of its transcript, or one of these words.
+pub(super) const DETAIL: &str = "ceremony.";
+const NONE: &str = "none";
+const REFUSED: &str = "refused";
+
+/// That a key may sign: its ceremony is in the ledger, or everybody is told that there was none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trail {
+    key: Digest,
+    /// None where the configuration says so.
+    transcript: Option<Digest>,
+}
+
+impl Trail {
+    /// The key (SHA-256 of its SPKI).
+    pub(super) const fn key(&self) -> Digest {
+        self.key
+    }
+}
+
+/// What was found for an issuer.
+type Found = Result<Trail, Arc<NoTrail>>;
+
+/// The trails of the issuers' keys.
+#[derive(Debug)]
+pub(super) struct Ceremonies {
+    ledger: Ledger,
+    rosters: Vec<Digest>,
+    /// By key, what the ledger has; one change at a time.
+    recorded: Mutex<BTreeMap<Digest, Result<Recorded, NoTrail>>>,
+    trails: RwLock<BTreeMap<Arc<str>, Found>>,
+}
+
+impl Ceremonies {
+    /// Looks at what the ledger has, and brings the issuers' trails up to date.
+    pub(super) async fn open(
+        ledger: Ledger,
+        rosters: &[Digest],
+        issuers: &Issuers,
+    ) -> Result<Self, CeremoniesError> {
+        let recorded = recorded::read(ledger.reader()).await?;
+        let ceremonies = Self {
+            ledger,
+            rosters: rosters.to_vec(),
+            recorded: Mutex::new(recorded),
+            trails: RwLock::default(),
+        };
+        ceremonies.establish(issuers).await?;
+        Ok(ceremonies)
+    }
+
+    /// Verifies and records what is not in the ledger yet, and finds out which keys may sign.
+    pub(super) async fn establish(&self, issuers: &Issuers) -> Result<(), CeremoniesError> {
+        let mut recorded = self.recorded.lock().await;
+        let mut refused = BTreeMap::new();
+        for issuer in issuers.iter() {
+            if let Some(CeremonyConfig::Transcript(folder)) = &issuer.ceremony
+                && !recorded.contains_key(&issuer.chain.key_digest())
+            {
+                match transcript::verify(issuer, folder, &self.rosters).await? {
+                    Ok(verified) => {
+                        let entry = self.record(verified).await?;
+                        recorded.insert(issuer.chain.key_digest(), Ok(entry));
+                    }
+                    Err(no) => {
+                        refused.insert(Arc::clone(&issuer.name), no);
+                    }
+                }
+            }
+        }
+        let mut trails = BTreeMap::new();
+        for issuer in issuers.iter() {
+            let trail = match (
+                recorded.get(&issuer.chain.key_digest()),
+                refused.remove(&issuer.name),
+            ) {
+                (Some(recorded), _) => self.by_record(issuer, recorded),
+                (None, Some(no)) => Err(no),
+                (None, None) => without(issuer),
+            };
+            say(issuer, &trail);
+            trails.insert(Arc::clone(&issuer.name), trail.map_err(Arc::new));
+        }
+        *self.trails.write() = trails;
+        Ok(())
+    }
+
+    /// That the issuer's key may sign.
+    pub(super) fn trail(&self, issuer: &Issuer) -> Result<Trail, Refused> {
+        match self.trails.read().get(&issuer.name) {
+            Some(Ok(trail)) => Ok(trail.clone()),
+            Some(Err(no)) => Err(Refused::Unavailable(sealwright_runtime::Chain(&**no).to_string())),
+            None => Err(Refused::Internal(
+                "the issuer's ceremony was not looked at".into(),
+            )),
+        }
+    }
+
+    /// What speaks against signing, by issuer.
+    pub(super) fn reasons(&self) -> Vec<String> {
+        let trails = self.trails.read();
+        let refused = trails.values().filter_map(|trail| trail.as_ref().err());
+        refused
+            .map(|no| sealwright_runtime::Chain(&**no).to_string())
+            .collect()
+    }
+
+    /// What is to be known although it does not speak against signing.
+    pub(super) fn notices(&self) -> Vec<String> {
+        let trails = self.trails.read();
+        let without = trails
+            .iter()
+            .filter(|(_, trail)| matches!(trail, Ok(Trail { transcript: None, .. })));
+        without
+            .map(|(issuer, _)| format!("issuer {issuer}: ceremony: none"))
+            .collect()
+    }
+
+    /// What starts say of the issuers.
+    pub(super) fn details(&self) -> BTreeMap<String, String> {
+        let said = |found: &Found| match found {
+            Ok(Trail {
+                transcript: Some(transcript),
+                ..
+            }) => transcript.to_string(),
+            Ok(Trail { transcript: None, .. }) => NONE.to_owned(),
+            Err(_) => REFUSED.to_owned(),
+        };
+        let trails = self.trails.read();
+        trails
+            .iter()
+            .map(|(issuer, trail)| (format!("{DETAIL}{issuer}"), said(trail)))
+            .collect()
+    }
+
+    async fn record(&self, verified: transcript::Verified) -> Result<Recorded, CeremoniesError> {
+        let transcript::Verified { archive, mut entry } = verified;
+        entry.blob = self.ledger.put_blob(BlobKind::Transcript, &archive).await?;
+        let appended = self.ledger.ceremony(&entry).await?;
+        info!(
+            issuer = entry.issuer, key = %entry.key, transcript = %entry.transcript, roster = %entry.roster,
+            rehearsal = entry.rehearsal, signed_by = entry.signed_by.join(", "), sequence = appended.sequence,
+            "the ceremony of an issuer's key was verified and recorded"
+        );
+        Ok(Recorded {
+            sequence: appended.sequence,
+            entry,
+        })
+    }
+
+    /// The ledger's record counts, whatever lies in the folder by now.
+    fn by_record(&self, issuer: &Issuer, recorded: &Result<Recorded, NoTrail>) -> Result<Trail, NoTrail> {
+        let Recorded { sequence, entry } = recorded.as_ref().map_err(Clone::clone)?;
+        if !self.rosters.is_empty() && !self.rosters.contains(&entry.roster) {
+            return Err(NoTrail::RecordedRoster {
+                issuer: issuer.name.to_string(),
+                sequence: *sequence,
+                found: entry.roster,
+            });
+        }
+        if entry.rehearsal && !issuer.rehearsal {
+            return Err(NoTrail::RecordedRehearsal {
+                issuer: issuer.name.to_string(),
+                sequence: *sequence,
+            });
+        }
+        if let Some(folder) = issuer.ceremony.as_ref().and_then(CeremonyConfig::transcript)
+            && let Some(found) = transcript::name(folder).filter(|found| *found != entry.transcript)
+        {
+            warn!(
+                issuer = &*issuer.name, folder = %folder.display(), %found, recorded = %entry.transcript,
+                "another transcript lies in the folder; the ledger's record counts"
+            );
+        }
+        Ok(Trail {
+            key: entry.key,
+            transcript: Some(entry.transcript),
+        })
+    }
+}
+
+/// The ledger has nothing, and no transcript is named.
+fn without(issuer: &Issuer) -> Result<Trail, NoTrail> {
+    let key = issuer.chain.key_digest();
+    // A rehearsal that names nothing is as one that says so.
+    let said = issuer.ceremony == Some(CeremonyConfig::None) || issuer.ceremony.is_none() && issuer.rehearsal;
+    if said {
+        return Ok(Trail {
+            key,
+            transcript: None,
+        });
+    }
+    Err(NoTrail::Missing {
+        issuer: issuer.name.to_string(),
+        key,
+    })
+}
+
+fn say(issuer: &Issuer, trail: &Result<Trail, NoTrail>) {
+    let name = &*issuer.name;
+    match trail {
+        Ok(Trail {
+            transcript: Some(transcript),
+            ..
+        }) => info!(issuer = name, ceremony = %transcript, "the issuer's key has its ceremony in the ledger"),
+        Ok(Trail { transcript: None, .. }) => {
+            warn!(
+                issuer = name,
+                ceremony = NONE,
+                "nobody can tell where the issuer's key comes from"
+            );
+        }
+        Err(no) => {
+            error!(issuer = name, error = %sealwright_runtime::Chain(no), "the issuer does not sign");
+        }
+    }
+}

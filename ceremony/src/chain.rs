@@ -17,6 +17,24 @@ pub(crate) struct MadeKey {
     pub(crate) spki: Vec<u8>,
 }
 
+/// Validates the path from a CA certificate over its parents to the last of them, or to itself.
+///
+/// # Errors
+/// In words, why it does not hold.
+pub(crate) fn path_holds(der: &[u8], parents: &[Vec<u8>], at: Timestamp) -> Result<(), String> {
+    let mut chain = vec![der.to_vec()];
+    let mut between = parents.to_vec();
+    let root = between.pop().unwrap_or_else(|| der.to_vec());
+    chain.extend(between);
+    match IssuerChain::from_ders(chain, vec![root], at) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(format!(
+            "its path to the root does not hold: {}",
+            crate::transcript::chain(&error)
+        )),
+    }
+}
+
 /// A CA certificate.
 #[derive(Clone, Debug)]
 pub(crate) struct MadeCertificate {
@@ -33,22 +51,7 @@ pub(crate) struct MadeCertificate {
 impl MadeCertificate {
     /// Validates the path to the root, by ourselves.
     pub(crate) fn validate(&self, at: Timestamp) -> Result<(), Error> {
-        let invalid = |error: &dyn std::error::Error| {
-            let source = error.source().map(|source| format!(": {source}"));
-            Error::check(
-                self.name.as_str(),
-                format!(
-                    "its path to the root does not hold: {error}{}",
-                    source.unwrap_or_default()
-                ),
-            )
-        };
-        let mut chain = vec![self.der.clone()];
-        let mut between = self.parents.clone();
-        let root = between.pop().unwrap_or_else(|| self.der.clone());
-        chain.extend(between);
-        IssuerChain::from_ders(chain, vec![root], at).map_err(|error| invalid(&error))?;
-        Ok(())
+        path_holds(&self.der, &self.parents, at).map_err(|problem| Error::check(self.name.as_str(), problem))
     }
 
     /// The root above it, or itself.

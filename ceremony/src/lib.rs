@@ -25,6 +25,7 @@ mod files;
 mod head;
 mod id;
 pub mod journal;
+mod older;
 mod openssl;
 mod outputs;
 pub mod plan;

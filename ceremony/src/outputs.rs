@@ -70,6 +70,13 @@ pub(crate) fn products(run: &Run<'_>) -> Result<Vec<OutputFile>, Error> {
         let root = certificate.root();
         roots.insert(Digest::of(root), pem(root));
     }
+    for crossed in run.crossed() {
+        let (over, made) = (&crossed.over, &crossed.made);
+        let between = made.parents.len().saturating_sub(1);
+        let ders = std::iter::once(&made.der).chain(made.parents.iter().take(between));
+        let chain: String = ders.map(|der| pem::encode(pem::CERTIFICATE, der)).collect();
+        files.push(file(format!("crossed/{over}/{}.pem", made.name), chain));
+    }
     if !roots.is_empty() {
         files.push(file("trust-bundle.pem", roots.into_values().collect::<String>()));
     }

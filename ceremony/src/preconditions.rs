@@ -12,6 +12,7 @@ use crate::approval::ApprovedPlan;
 use crate::error::Error;
 use crate::id::CeremonyId;
 use crate::journal::Crash;
+use crate::older::Older;
 use crate::outputs::ROSTER;
 use crate::plan::{Plan, Step, TokenPlan};
 use crate::roster::{Role, Roster};
@@ -204,6 +205,22 @@ pub(crate) fn can(plan: &Plan, token: &TokenPlan, facts: &TokenFacts) -> Result<
             }
         }
     }
+    for step in &plan.steps {
+        let Step::CrossCertificate(step) = step else {
+            continue;
+        };
+        let older = Older::read(step).ok().filter(|_| step.token == token.name);
+        let needed = older.and_then(|older| mechanism_name(older.key.key_type));
+        if let Some((_, mechanism)) = needed.filter(|(_, one)| !facts.mechanisms.contains(one)) {
+            return Err(stage(
+                1,
+                format!(
+                    "the token {} has no {mechanism}, which the older key of {} needs",
+                    token.name, step.name
+                ),
+            ));
+        }
+    }
     Ok(())
 }
 
@@ -324,10 +341,11 @@ pub(crate) fn marks(token: &TokenPlan, plan: &Mark, found: &[Mark], begun: Begun
 /// Whether the plan makes anything on a token.
 pub(crate) fn uses(plan: &Plan, token: &TokenPlan) -> bool {
     plan.keys().any(|key| key.token == token.name)
-        || plan
-            .steps
-            .iter()
-            .any(|step| matches!(step, Step::ImportCertificate(import) if import.token == token.name))
+        || plan.steps.iter().any(|step| match step {
+            Step::ImportCertificate(step) => step.token == token.name,
+            Step::CrossCertificate(step) => step.token == token.name,
+            _ => false,
+        })
 }
 
 pub(crate) fn stage(stage: u8, problem: impl Into<String>) -> Error {

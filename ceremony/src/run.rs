@@ -2,6 +2,7 @@
 
 mod certificate;
 mod closing;
+mod cross;
 mod key;
 mod request;
 mod session;
@@ -277,11 +278,13 @@ impl Run<'_> {
                 Step::Key(step) => self.key(step)?,
                 Step::Root(step) => self.root(step)?,
                 Step::Intermediate(step) => self.intermediate(step)?,
+                Step::CrossCertificate(step) => self.cross(step)?,
                 Step::Csr(step) => self.csr(step)?,
                 Step::ImportCertificate(step) => self.import(step)?,
                 Step::ApproverRoster(step) => self.approver_roster(step)?,
                 Step::Checkpoint(step) => self.checkpoint(step.name.as_str())?,
             }
+            self.validate_crossed()?;
         }
         Ok(())
     }

@@ -36,7 +36,12 @@ pub fn estimate(plan: &LintedPlan) -> Estimate {
     let used: Vec<_> = plan.tokens.iter().filter(|token| uses(plan, token)).collect();
     let keys = plan.keys().count();
     let count = |is: fn(&Step) -> bool| plan.steps.iter().filter(|step| is(step)).count();
-    let certificates = count(|step| matches!(step, Step::Root(_) | Step::Intermediate(_)));
+    let certificates = count(|step| {
+        matches!(
+            step,
+            Step::Root(_) | Step::Intermediate(_) | Step::CrossCertificate(_)
+        )
+    });
     let requests = count(|step| matches!(step, Step::Csr(_)));
     let checkpoints = count(|step| matches!(step, Step::Checkpoint(_)));
     let fresh = used.iter().filter(|token| token.initialize).count();
@@ -173,6 +178,10 @@ fn told(step: &Step) -> String {
         Step::Intermediate(step) => format!(
             "the certificate {:?} is signed by {}",
             step.profile.common_name, step.issuer
+        ),
+        Step::CrossCertificate(step) => format!(
+            "a certificate for {:?} is signed by the older key {:?} in the token {}",
+            step.profile.common_name, step.label, step.token
         ),
         Step::Csr(csr) => format!(
             "a request for {:?} is signed, for a CA elsewhere",

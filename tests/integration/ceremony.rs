@@ -1,6 +1,7 @@
 //! The key ceremony, through the real binary, on SoftHSM.
 
 mod begin;
+mod cross;
 mod ends;
 mod quorum;
 mod resume;

@@ -1,5 +1,7 @@
 //! What a plan may not say, and what its readers should think about.
 
+mod crossed;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -102,6 +104,9 @@ impl Plan {
                 }
                 Step::Intermediate(intermediate) => certifies(&intermediate.key, &done, &mut certified)
                     .or_else(|| intermediate_problem(intermediate, &done)),
+                Step::CrossCertificate(cross) => {
+                    for_certificates(&cross.key, &done).or_else(|| self.crossed_problem(cross))
+                }
                 Step::Csr(csr) => uses_key(&csr.key, &done)
                     .or_else(|| text_problem("common_name", &csr.common_name, MAX_TEXT)),
                 Step::ImportCertificate(import) => self.token(&import.token).map_or_else(
@@ -158,7 +163,12 @@ impl Plan {
     fn issuer_problem(&self) -> Problem {
         let issuer = self.issuer.as_ref()?;
         match self.step(&issuer.certificate) {
-            Some(Step::Intermediate(_) | Step::Root(_) | Step::ImportCertificate(_)) => {}
+            Some(
+                Step::Intermediate(_)
+                | Step::Root(_)
+                | Step::CrossCertificate(_)
+                | Step::ImportCertificate(_),
+            ) => {}
             _ => {
                 return Some((
                     "issuer",
@@ -195,15 +205,19 @@ fn certifies<'a>(
     done: &BTreeMap<&Name, &Step>,
     certified: &mut BTreeSet<&'a Name>,
 ) -> Problem {
-    if let problem @ Some(_) = uses_key(key, done) {
+    if let problem @ Some(_) = for_certificates(key, done) {
         return problem;
     }
-    if let Some(Step::Key(step)) = done.get(key)
-        && step.purpose != Purpose::Issuing
-    {
-        return Some(("key", format!("{key} is not for certificates, by its `purpose`")));
-    }
     (!certified.insert(key)).then(|| ("key", format!("{key} has a certificate already")))
+}
+
+fn for_certificates(key: &Name, done: &BTreeMap<&Name, &Step>) -> Problem {
+    match done.get(key) {
+        Some(Step::Key(step)) if step.purpose != Purpose::Issuing => {
+            Some(("key", format!("{key} is not for certificates, by its `purpose`")))
+        }
+        _ => uses_key(key, done),
+    }
 }
 
 fn uses_key(key: &Name, done: &BTreeMap<&Name, &Step>) -> Problem {
@@ -227,6 +241,7 @@ fn intermediate_problem(step: &CertificateStep, done: &BTreeMap<&Name, &Step>) -
     let issuer = match done.get(&step.issuer) {
         Some(Step::Root(root)) => &root.profile,
         Some(Step::Intermediate(other)) => &other.profile,
+        Some(Step::CrossCertificate(other)) => &other.profile,
         _ => {
             return Some(("issuer", format!("no step before makes the CA {}", step.issuer)));
         }
@@ -238,18 +253,22 @@ fn intermediate_problem(step: &CertificateStep, done: &BTreeMap<&Name, &Step>) -
             "it is not valid inside its issuer's validity".to_owned(),
         ));
     }
-    let fits = match (issuer.path_length, profile.path_length) {
-        (None, _) => true,
-        (Some(above), Some(below)) => below < above,
-        (Some(_), None) => false,
-    };
-    if !fits {
+    if !fits(issuer.path_length, profile.path_length) {
         return Some((
             "path_length",
             "it is missing, or not below its issuer's".to_owned(),
         ));
     }
     profile_problem(profile, MAX_INTERMEDIATE)
+}
+
+/// Whether a path length may stand below another.
+fn fits(above: Option<u8>, below: Option<u8>) -> bool {
+    match (above, below) {
+        (None, _) => true,
+        (Some(above), Some(below)) => below < above,
+        (Some(_), None) => false,
+    }
 }
 
 fn profile_problem(profile: &Profile, longest: Duration) -> Problem {
@@ -311,6 +330,10 @@ pub(super) fn warnings(plan: &Plan) -> Vec<Warning> {
                     );
                 }
                 &intermediate.profile
+            }
+            Step::CrossCertificate(cross) => {
+                used.insert(&cross.key);
+                &cross.profile
             }
             Step::Csr(csr) => {
                 used.insert(&csr.key);

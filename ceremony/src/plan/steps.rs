@@ -15,6 +15,8 @@ pub enum Step {
     Root(RootStep),
     /// A CA certificate that another CA of the plan signs.
     Intermediate(CertificateStep),
+    /// A CA certificate that a CA from before the ceremony signs.
+    CrossCertificate(CrossStep),
     /// A request to a CA elsewhere.
     Csr(CsrStep),
     /// A certificate from elsewhere, for a key that is in a token already.
@@ -33,6 +35,7 @@ impl Step {
             Self::Key(step) => &step.name,
             Self::Root(step) => &step.name,
             Self::Intermediate(step) => &step.name,
+            Self::CrossCertificate(step) => &step.name,
             Self::Csr(step) => &step.name,
             Self::ImportCertificate(step) => &step.name,
             Self::ApproverRoster(step) => &step.name,
@@ -47,6 +50,7 @@ impl Step {
             Self::Key(_) => "key",
             Self::Root(_) => "root",
             Self::Intermediate(_) => "intermediate",
+            Self::CrossCertificate(_) => "cross-certificate",
             Self::Csr(_) => "csr",
             Self::ImportCertificate(_) => "import-certificate",
             Self::ApproverRoster(_) => "approver-roster",
@@ -124,6 +128,30 @@ pub struct CertificateStep {
     /// The step that makes its issuer's certificate.
     pub issuer: Name,
     /// What it says.
+    pub profile: Profile,
+}
+
+/// A certificate under a CA from before the ceremony: another one for a root or an intermediate of the plan, or the only
+/// one of its key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CrossStep {
+    /// The step's name, and the file's.
+    pub name: Name,
+    /// The step that makes its key.
+    pub key: Name,
+    /// The token that the older CA's key is in.
+    pub token: Name,
+    /// That key's `CKA_LABEL`.
+    pub label: String,
+    /// That key's `CKA_ID`, in hexadecimal digits.
+    pub id: String,
+    /// The older CA's certificate, PEM.
+    pub older: String,
+    /// The certificates above it, PEM, the root last; none for a root.
+    #[serde(default)]
+    pub older_parents: String,
+    /// What it says; the names are those of the key's other certificate.
     pub profile: Profile,
 }
 

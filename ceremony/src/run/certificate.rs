@@ -44,12 +44,12 @@ struct CertificateFact {
 }
 
 /// Whose signature it gets.
-struct Issuer {
-    key: MadeKey,
-    name_der: Vec<u8>,
-    ski: Option<Vec<u8>>,
+pub(super) struct Issuer {
+    pub(super) key: MadeKey,
+    pub(super) name_der: Vec<u8>,
+    pub(super) ski: Option<Vec<u8>>,
     /// The certificates above the new one.
-    parents: Vec<Vec<u8>>,
+    pub(super) parents: Vec<Vec<u8>>,
 }
 
 impl Run<'_> {
@@ -82,7 +82,7 @@ impl Run<'_> {
         self.certify(&step.name, &key, &issuer, &step.profile)
     }
 
-    fn certify(
+    pub(super) fn certify(
         &mut self,
         step: &sealwright_statement::policy::Name,
         key: &MadeKey,

@@ -2,6 +2,7 @@
 //! transcript is a session of its own; what it saw is written down again.
 
 mod follow;
+mod older;
 
 use std::collections::BTreeMap;
 
@@ -248,6 +249,9 @@ impl Session<'_> {
                         .collect())
                 })?;
         judge_marks(self.journal, self.approved, token, &marks, u64::MAX)?;
+        for step in older::on(plan, token) {
+            older::look(self.journal, &self.name, step, Some(officer))?;
+        }
         for key in plan.keys().filter(|key| key.token == token.name) {
             if self.journal.has(key.name.as_str(), "C_GenerateKeyPair") {
                 continue;

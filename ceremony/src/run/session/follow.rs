@@ -3,7 +3,7 @@
 use sealwright_hsm::ceremony::{PairCount, TokenFacts};
 use serde::Serialize;
 
-use super::{Done, Loaded, ToToken, identify, judge_marks, step};
+use super::{Done, Loaded, ToToken, identify, judge_marks, older, step};
 use crate::approval::ApprovedPlan;
 use crate::error::Error;
 use crate::journal::Journal;
@@ -108,6 +108,11 @@ fn follow_token(
     if let Some(at) = journal.first(session, &call) {
         let marks: Vec<(String, Hex)> = journal.observe(session, &call, || Err(nobody(session, &call)))?;
         judge_marks(journal, approved, token, &marks, at)?;
+    }
+    for step in older::on(plan, token) {
+        if journal.has(session, &older::call(step)) {
+            older::look(journal, session, step, None)?;
+        }
     }
     for key in plan.keys().filter(|key| key.token == token.name) {
         let call = format!("clash/{}", key.name);

@@ -89,7 +89,9 @@ impl Room {
         let mut text = format!("version = 1\nnumber = 1\nthreshold = {threshold}\n");
         for (name, role) in people {
             let key = self.path(&format!("{name}.pem"));
-            let _ = fs::remove_file(&key);
+            for there in [key.clone(), format!("{key}.pub")] {
+                let _ = fs::remove_file(there);
+            }
             let made = self.sealwright(&["ceremony", "new-key", "--out", &key]).json();
             let public = made["public_key"].as_str().unwrap();
             text.push_str(&format!(

@@ -130,6 +130,8 @@ pub(crate) struct Followed {
     pub(crate) head: Head,
     pub(crate) files: Vec<OutputFile>,
     pub(crate) certificates: Vec<MadeCertificate>,
+    /// Where it stopped on its way, or for good.
+    pub(crate) stops: Vec<String>,
 }
 
 /// Runs the program over a journal that is whole, without a token: whatever it holds must be what the plan leads to.
@@ -137,7 +139,7 @@ pub(crate) fn follow(approved: &ApprovedPlan, mut journal: Journal) -> Result<Fo
     begin(&mut journal, approved)?;
     journal.follow_notes()?;
     let declared: Option<Declared> = journal.follow_fact(CLOSING, DECLARED)?;
-    session::follow(&mut journal, approved, declared.is_some())?;
+    let mut stops = session::follow(&mut journal, approved, declared.is_some())?;
     let mut run = Run::new(approved, journal);
     let (outcome, files) = match &declared {
         None => {
@@ -149,6 +151,16 @@ pub(crate) fn follow(approved: &ApprovedPlan, mut journal: Journal) -> Result<Fo
             match run.steps().and_then(|()| run.confirm_all()) {
                 // Here it was given up.
                 Ok(()) | Err(Error::Journal(JournalError::Missing { .. })) => {}
+                // Here a check failed, and whoever ran it had to give it up. What comes after it is unexplained.
+                Err(
+                    error @ (Error::Attributes { .. }
+                    | Error::Lint { .. }
+                    | Error::Check { .. }
+                    | Error::State(_)),
+                ) => stops.push(format!(
+                    "it stopped where a check failed: {}",
+                    crate::transcript::chain(&error)
+                )),
                 Err(error) => return Err(error),
             }
             run.end(declared)?;
@@ -169,6 +181,7 @@ pub(crate) fn follow(approved: &ApprovedPlan, mut journal: Journal) -> Result<Fo
         head,
         files,
         certificates: run.certificates.into_values().collect(),
+        stops,
     })
 }
 

@@ -126,6 +126,7 @@ pub fn verify_files(files: &Files) -> Result<Verified, Error> {
         ));
     }
     let signed_by = signatures(&signed, &approved)?;
+    remarks.extend(followed.stops);
     if approved.plan().plan().rehearsal {
         remarks.push("it was a rehearsal: nothing it made is for use".to_owned());
     }

@@ -3,6 +3,7 @@
 mod begin;
 mod cross;
 mod ends;
+mod faults;
 mod quorum;
 mod resume;
 mod serving;

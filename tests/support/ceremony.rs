@@ -118,6 +118,20 @@ impl Room {
         self.write_plan(&text);
     }
 
+    /// From now on the module of the plan is the one that fails on demand.
+    pub fn faulty(mut self) -> Self {
+        let module = crate::fault::module();
+        let module = module.to_str().unwrap();
+        let digest = |path: &str| format!("path = \"{path}\"\ndigest = \"sha256:{}\"", run_sha256(path));
+        self.replace(&digest(MODULE), &digest(module));
+        self
+    }
+
+    /// Says what goes wrong in the next command: `FUNCTION=FAULT [count:N]` a line.
+    pub fn inject(&self, faults: &str) {
+        fs::write(self.file("fault"), faults).unwrap();
+    }
+
     /// Somebody agrees, in a rehearsal.
     pub fn approve(&self, person: &str, role: &str) -> Outcome {
         let (plan, roster) = (self.path("plan.toml"), self.path("roster.toml"));
@@ -185,6 +199,8 @@ impl Room {
         let mut child = Command::new(binary())
             .args(arguments)
             .env("SOFTHSM2_CONF", self.file("softhsm2.conf"))
+            .env("FAULT_MODULE_REAL", MODULE)
+            .env("FAULT_MODULE_CONTROL", self.file("fault"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -205,6 +221,8 @@ impl Room {
         let mut child = Command::new(binary())
             .args(arguments)
             .env("SOFTHSM2_CONF", self.file("softhsm2.conf"))
+            .env("FAULT_MODULE_REAL", MODULE)
+            .env("FAULT_MODULE_CONTROL", self.file("fault"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

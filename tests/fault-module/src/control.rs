@@ -1,7 +1,11 @@
 //! The control file: what is to go wrong, read again at every call.
 //!
 //! One line a function, `FUNCTION=FAULT` or `FUNCTION=FAULT count:N` for the first `N` calls of a
-//! process. A missing or empty file lets everything through. Counts begin anew when the text changes.
+//! process; `after:N` lets `N` calls through before. A missing or empty file lets everything through.
+//! Counts begin anew when the text changes.
+//!
+//! Lines `attribute=private:TYPE:VALUE` and `attribute=public:TYPE:VALUE`, of which there may be many, have the
+//! attributes of keys told otherwise, all in hexadecimal digits; `hide` as the value has one not told.
 
 use std::{
     collections::HashMap,
@@ -12,9 +16,10 @@ use std::{
 };
 
 use cryptoki_sys::{
-    CK_RV, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED,
-    CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR, CKR_PIN_EXPIRED, CKR_PIN_INCORRECT, CKR_PIN_LOCKED,
-    CKR_SESSION_HANDLE_INVALID, CKR_TOKEN_NOT_PRESENT, CKR_USER_NOT_LOGGED_IN,
+    CK_ATTRIBUTE_TYPE, CK_OBJECT_CLASS, CK_RV, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CKO_PRIVATE_KEY,
+    CKO_PUBLIC_KEY, CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED, CKR_FUNCTION_NOT_SUPPORTED,
+    CKR_GENERAL_ERROR, CKR_PIN_EXPIRED, CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_SESSION_HANDLE_INVALID,
+    CKR_TOKEN_NOT_PRESENT, CKR_USER_NOT_LOGGED_IN,
 };
 
 /// A function that can be made to fail, under its name in the control file.
@@ -26,6 +31,11 @@ pub(crate) enum Function {
     Login,
     SignInit,
     Sign,
+    InitToken,
+    InitPin,
+    CreateObject,
+    GenerateRandom,
+    GenerateKeyPair,
 }
 
 impl Function {
@@ -37,6 +47,11 @@ impl Function {
             Self::Login => "login",
             Self::SignInit => "sign_init",
             Self::Sign => "sign",
+            Self::InitToken => "init_token",
+            Self::InitPin => "init_pin",
+            Self::CreateObject => "create_object",
+            Self::GenerateRandom => "generate_random",
+            Self::GenerateKeyPair => "generate_key_pair",
         }
     }
 }
@@ -46,6 +61,8 @@ impl Function {
 pub(crate) enum Fault {
     /// The call is not made; this is its answer.
     Answer(CK_RV),
+    /// The call is made, and its answer is lost with the device.
+    Lost,
     /// The call is made late.
     Sleep(Duration),
     /// The call never comes back.
@@ -84,8 +101,12 @@ pub(crate) fn fault(file: &Path, function: Function, counts: impl Fn(&Fault) -> 
     if !counts(&fault) {
         return None;
     }
-    let limit = words.find_map(|word| word.strip_prefix("count:")?.parse::<u64>().ok());
-    let limit = limit.unwrap_or(u64::MAX);
+    let number = |name: &str| {
+        let mut words = words.clone();
+        words.find_map(|word| word.strip_prefix(name)?.parse::<u64>().ok())
+    };
+    let first = number("after:").unwrap_or(0);
+    let last = first.saturating_add(number("count:").unwrap_or(u64::MAX));
     let Ok(mut counted) = COUNTED.lock() else {
         return Some(fault);
     };
@@ -96,12 +117,49 @@ pub(crate) fn fault(file: &Path, function: Function, counts: impl Fn(&Fault) -> 
     }
     let calls = counted.calls.entry(function).or_default();
     *calls += 1;
-    (*calls <= limit).then_some(fault)
+    (*calls > first && *calls <= last).then_some(fault)
+}
+
+/// An attribute that is told otherwise, or not at all.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct OddAttribute {
+    /// `CKO_PRIVATE_KEY` or `CKO_PUBLIC_KEY`.
+    pub(crate) class: CK_OBJECT_CLASS,
+    pub(crate) kind: CK_ATTRIBUTE_TYPE,
+    /// None when it is hidden.
+    pub(crate) value: Option<Vec<u8>>,
+}
+
+/// The attributes that are told otherwise.
+pub(crate) fn attributes(file: &Path) -> Vec<OddAttribute> {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("attribute="));
+    lines.filter_map(odd_attribute).collect()
+}
+
+fn odd_attribute(line: &str) -> Option<OddAttribute> {
+    let mut parts = line.trim().splitn(3, ':');
+    let class = match parts.next()? {
+        "private" => CKO_PRIVATE_KEY,
+        "public" => CKO_PUBLIC_KEY,
+        _ => return None,
+    };
+    let kind = CK_ATTRIBUTE_TYPE::from_str_radix(parts.next()?, 16).ok()?;
+    let value = match parts.next()? {
+        "hide" => None,
+        hex => {
+            let octets = (0..hex.len()).step_by(2);
+            let octets = octets.map(|at| u8::from_str_radix(hex.get(at..at + 2)?, 16).ok());
+            Some(octets.collect::<Option<Vec<u8>>>()?)
+        }
+    };
+    Some(OddAttribute { class, kind, value })
 }
 
 fn parse(word: &str) -> Fault {
     let (name, value) = word.split_once(':').unwrap_or((word, ""));
     match name {
+        "lost" => Fault::Lost,
         "sleep" => Fault::Sleep(Duration::from_millis(value.parse().unwrap_or(0))),
         "hang" => Fault::Hang,
         "segfault" => Fault::Segfault,

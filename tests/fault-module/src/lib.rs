@@ -8,6 +8,7 @@
     reason = "a PKCS#11 module is a table of C functions, and so is the one it wraps"
 )]
 
+mod attributes;
 mod control;
 mod probe;
 
@@ -21,9 +22,9 @@ use std::{
 };
 
 use cryptoki_sys::{
-    CK_FLAGS, CK_FUNCTION_LIST, CK_MECHANISM, CK_NOTIFY, CK_OBJECT_HANDLE, CK_RV, CK_SESSION_HANDLE,
-    CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CK_USER_TYPE, CKR_ARGUMENTS_BAD, CKR_FUNCTION_NOT_SUPPORTED,
-    CKR_GENERAL_ERROR, CKR_OK, Pkcs11,
+    CK_ATTRIBUTE, CK_FLAGS, CK_FUNCTION_LIST, CK_MECHANISM, CK_NOTIFY, CK_OBJECT_HANDLE, CK_RV,
+    CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CK_USER_TYPE, CKR_ARGUMENTS_BAD,
+    CKR_DEVICE_REMOVED, CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR, CKR_OK, Pkcs11,
 };
 
 use crate::control::{Fault, Function};
@@ -78,6 +79,12 @@ fn wrap() -> Option<Wrapped> {
         C_Login: Some(login),
         C_SignInit: Some(sign_init),
         C_Sign: Some(sign),
+        C_InitToken: Some(init_token),
+        C_InitPIN: Some(init_pin),
+        C_CreateObject: Some(create_object),
+        C_GenerateRandom: Some(generate_random),
+        C_GenerateKeyPair: Some(generate_key_pair),
+        C_GetAttributeValue: Some(attributes::get_attribute_value),
         ..real
     };
     Some(Wrapped { real, ours, control })
@@ -111,9 +118,17 @@ fn before(wrapped: &Wrapped, fault: Option<&Fault>, session: CK_SESSION_HANDLE) 
             unsafe { logout(session) };
         }
         Fault::Probe(report) => probe::run(report),
-        Fault::WrongSignature | Fault::AbsurdLength(_) => {}
+        Fault::WrongSignature | Fault::AbsurdLength(_) | Fault::Lost => {}
     }
     None
+}
+
+/// The answer that the caller gets of a call that was made.
+fn after(fault: Option<&Fault>, answer: CK_RV) -> CK_RV {
+    match fault {
+        Some(Fault::Lost) if answer == CKR_OK => CKR_DEVICE_REMOVED,
+        _ => answer,
+    }
 }
 
 /// Forwards a call to the real module's function of that name, after its fault.
@@ -130,7 +145,7 @@ macro_rules! forward {
             return CKR_FUNCTION_NOT_SUPPORTED;
         };
         // SAFETY: the real module's function, with the arguments as the caller gave them.
-        unsafe { real($($argument),*) }
+        after(fault.as_ref(), unsafe { real($($argument),*) })
     }};
 }
 
@@ -213,5 +228,73 @@ unsafe extern "C" fn sign(
         }
         _ => {}
     }
-    answer
+    if asks {
+        answer
+    } else {
+        after(fault.as_ref(), answer)
+    }
+}
+
+unsafe extern "C" fn init_token(
+    slot: CK_SLOT_ID,
+    pin: *mut c_uchar,
+    length: CK_ULONG,
+    label: *mut c_uchar,
+) -> CK_RV {
+    forward!(Function::InitToken, 0, C_InitToken(slot, pin, length, label))
+}
+
+unsafe extern "C" fn init_pin(session: CK_SESSION_HANDLE, pin: *mut c_uchar, length: CK_ULONG) -> CK_RV {
+    forward!(Function::InitPin, session, C_InitPIN(session, pin, length))
+}
+
+unsafe extern "C" fn create_object(
+    session: CK_SESSION_HANDLE,
+    template: *mut CK_ATTRIBUTE,
+    count: CK_ULONG,
+    object: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    forward!(
+        Function::CreateObject,
+        session,
+        C_CreateObject(session, template, count, object)
+    )
+}
+
+unsafe extern "C" fn generate_random(
+    session: CK_SESSION_HANDLE,
+    bytes: *mut c_uchar,
+    length: CK_ULONG,
+) -> CK_RV {
+    forward!(
+        Function::GenerateRandom,
+        session,
+        C_GenerateRandom(session, bytes, length)
+    )
+}
+
+unsafe extern "C" fn generate_key_pair(
+    session: CK_SESSION_HANDLE,
+    mechanism: *mut CK_MECHANISM,
+    public: *mut CK_ATTRIBUTE,
+    public_count: CK_ULONG,
+    private: *mut CK_ATTRIBUTE,
+    private_count: CK_ULONG,
+    public_key: *mut CK_OBJECT_HANDLE,
+    private_key: *mut CK_OBJECT_HANDLE,
+) -> CK_RV {
+    forward!(
+        Function::GenerateKeyPair,
+        session,
+        C_GenerateKeyPair(
+            session,
+            mechanism,
+            public,
+            public_count,
+            private,
+            private_count,
+            public_key,
+            private_key
+        )
+    )
 }

@@ -1,8 +1,8 @@
 //! Ends that nobody wished for, and what is typed in between.
 
-use std::fs;
+use std::{fs, process::Command};
 
-use sealwright_tests::ceremony::{Room, verify};
+use sealwright_tests::ceremony::{PIN, Room, SO_PIN, files, verify};
 
 #[test]
 fn a_ceremony_that_is_given_up_is_signed_as_that_and_stays_so() {
@@ -57,6 +57,79 @@ fn it_can_be_given_up_from_anywhere() {
         let verified = verify(&room.file("out"));
         assert_eq!(verified.code, 0, "{event}: {}", verified.stderr);
     }
+}
+
+/// What a session saw and could not go on with stands in the transcript; a later one, for which the way was cleared, ends well.
+#[test]
+fn a_session_that_a_precondition_stopped_is_followed_by_one_that_goes_on() {
+    let mut room = Room::small();
+    let util = |arguments: &[&str]| {
+        let output = Command::new("softhsm2-util")
+            .args(arguments)
+            .env("SOFTHSM2_CONF", room.file("softhsm2.conf"))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let pins = ["--pin", PIN, "--so-pin", SO_PIN];
+    util(&[&["--init-token", "--free", "--label", "Example Root"], &pins[..]].concat());
+    let slots = util(&["--show-slots"]);
+    let serial = slots
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Serial number:"))
+        .unwrap()
+        .trim()
+        .to_owned();
+    let stray = room.path("stray.pem");
+    let made = Command::new("openssl")
+        .args([
+            "genpkey",
+            "-algorithm",
+            "EC",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-out",
+        ])
+        .arg(&stray)
+        .status()
+        .unwrap();
+    assert!(made.success());
+    let before = files(&room.file("tokens"));
+    let import = [
+        "--import",
+        &stray,
+        "--token",
+        "Example Root",
+        "--label",
+        "root",
+        "--id",
+        "01",
+    ];
+    util(&[&import[..], &pins[..2]].concat());
+    room.replace("initialize = true", &format!("serial = \"{serial}\""));
+    room.agree();
+    let stopped = room.run(&[]);
+    assert_eq!(stopped.code, 7, "{}", stopped.stderr);
+    assert!(
+        stopped.stderr.contains("has a key with the label"),
+        "{}",
+        stopped.stderr
+    );
+    // Somebody takes the stray key away, and says so.
+    for (path, _) in files(&room.file("tokens")) {
+        if !before.iter().any(|(known, _)| *known == path) {
+            fs::remove_file(path).unwrap();
+        }
+    }
+    let out = room.path("out");
+    room.sealwright(&["ceremony", "note", &out, "--text", "a stray key was destroyed"])
+        .success();
+    room.run(&["--resume"]).success();
+    let verified = verify(&room.file("out"));
+    assert_eq!(verified.code, 0, "{}", verified.stderr);
+    let remarks = verified.json()["remarks"].to_string();
+    assert!(remarks.contains("session-1 stopped"), "{remarks}");
 }
 
 #[test]

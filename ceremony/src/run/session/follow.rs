@@ -2,22 +2,26 @@
 
 use sealwright_hsm::ceremony::{PairCount, TokenFacts};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 
 use super::{Done, Loaded, ToToken, identify, judge_marks, older, step};
 use crate::approval::ApprovedPlan;
 use crate::error::Error;
-use crate::journal::Journal;
+use crate::journal::{Journal, Kind};
 use crate::plan::TokenPlan;
-use crate::preconditions::{self, Mark, MarkState};
+use crate::preconditions::{self, Mark, MarkState, stage};
+use crate::run::closing::{CLOSING, DECLARED};
 use crate::run::{Hex, nobody};
+use crate::transcript::chain;
 
-/// Follows every session of a journal, as [`super::open`] wrote it.
+/// Follows every session of a journal, as [`super::open`] wrote it. Gives why sessions stopped that others followed.
 pub(in crate::run) fn follow(
     journal: &mut Journal,
     approved: &ApprovedPlan,
     given_up: bool,
-) -> Result<(), Error> {
+) -> Result<Vec<String>, Error> {
     let plan = approved.plan().plan();
+    let mut stops = Vec::new();
     let mut number = 1_u32;
     loop {
         let name = format!("session-{number}");
@@ -33,14 +37,29 @@ pub(in crate::run) fn follow(
         if !planned || !mapped {
             return Err(Error::check(&name, "the module is not the one of the plan"));
         }
+        number = number.saturating_add(1);
+        let next = journal
+            .first(&format!("session-{number}"), "module")
+            .or_else(|| journal.first(CLOSING, DECLARED));
         for token in plan
             .tokens
             .iter()
             .filter(|token| preconditions::uses(plan, token))
         {
-            follow_token(journal, approved, &name, token)?;
+            let seen = Seen {
+                approved,
+                session: &name,
+                token,
+            };
+            if let Err(Refused { call, error }) = seen.follow(journal) {
+                let stopped = matches!(*error, Error::Precondition { .. } | Error::State(_));
+                if !stopped || !ends(journal, &name, &call, next) {
+                    return Err(*error);
+                }
+                stops.push(format!("{name} stopped: {}", chain(&*error)));
+                break;
+            }
         }
-        number = number.saturating_add(1);
     }
     let open = Mark::of(approved, MarkState::Open);
     for token in plan
@@ -62,7 +81,17 @@ pub(in crate::run) fn follow(
         }
         follow_call(journal, &step(token), open.call(), &open, given_up)?;
     }
-    Ok(())
+    Ok(stops)
+}
+
+/// Whether a session ended with what it saw: nothing of it comes after that, and the next one begins, or it was given up.
+fn ends(journal: &Journal, session: &str, call: &str, next: Option<u64>) -> bool {
+    let (Some(at), Some(next)) = (journal.first(session, call), next) else {
+        return false;
+    };
+    let after = journal.events().iter();
+    let mut after = after.filter(|event| event.sequence > at && event.sequence < next);
+    after.all(|event| event.kind == Kind::Note)
 }
 
 /// A call that has its result; where a ceremony was given up, it may have none, or not be there.
@@ -80,56 +109,103 @@ fn follow_call(
     Ok(())
 }
 
-/// What one session saw of one token. It may have ended anywhere, but the last one did not.
-fn follow_token(
-    journal: &mut Journal,
-    approved: &ApprovedPlan,
-    session: &str,
-    token: &TokenPlan,
-) -> Result<(), Error> {
-    let plan = approved.plan().plan();
-    let call = format!("free/{}", token.name);
-    if journal.has(session, &call) {
-        let free: TokenFacts = journal.observe(session, &call, || Err(nobody(session, &call)))?;
-        preconditions::can(plan, token, &free)?;
-    }
-    let call = format!("token/{}", token.name);
-    if journal.has(session, &call) {
-        let facts: TokenFacts = journal.observe(session, &call, || Err(nobody(session, &call)))?;
-        preconditions::stage_1(plan, token, &facts)?;
-        identify(journal, token, &facts)?;
-    }
-    let intent = ToToken {
-        token: &token.name,
-        label: &token.label,
-    };
-    journal.attempted(session, &format!("C_Login/{}", token.name), &intent)?;
-    let call = format!("marks/{}", token.name);
-    if let Some(at) = journal.first(session, &call) {
-        let marks: Vec<(String, Hex)> = journal.observe(session, &call, || Err(nobody(session, &call)))?;
-        judge_marks(journal, approved, token, &marks, at)?;
-    }
-    for step in older::on(plan, token) {
-        if journal.has(session, &older::call(step)) {
-            older::look(journal, session, step, None)?;
+/// One session and one token.
+struct Seen<'a> {
+    approved: &'a ApprovedPlan,
+    session: &'a str,
+    token: &'a TokenPlan,
+}
+
+/// What a session saw did not allow it to go on, or does not hold.
+struct Refused {
+    /// What was seen.
+    call: String,
+    error: Box<Error>,
+}
+
+impl Seen<'_> {
+    /// What one session saw of one token. It may have ended anywhere, but the last one did not.
+    fn follow(&self, journal: &mut Journal) -> Result<(), Refused> {
+        let (plan, token) = (self.approved.plan().plan(), self.token);
+        self.look(
+            journal,
+            format!("free/{}", token.name),
+            |_, free: TokenFacts, _| preconditions::can(plan, token, &free),
+        )?;
+        self.look(
+            journal,
+            format!("token/{}", token.name),
+            |journal, facts: TokenFacts, _| {
+                preconditions::stage_1(plan, token, &facts)?;
+                identify(journal, token, &facts)
+            },
+        )?;
+        let intent = ToToken {
+            token: &token.name,
+            label: &token.label,
+        };
+        let call = format!("C_Login/{}", token.name);
+        if let Err(error) = journal.attempted(self.session, &call, &intent) {
+            return Err(Refused {
+                call,
+                error: Box::new(error),
+            });
         }
-    }
-    for key in plan.keys().filter(|key| key.token == token.name) {
-        let call = format!("clash/{}", key.name);
-        if journal.has(session, &call) {
-            let found: PairCount = journal.observe(session, &call, || Err(nobody(session, &call)))?;
-            if found
-                != (PairCount {
-                    private: 0,
-                    public: 0,
-                })
+        self.look(
+            journal,
+            format!("marks/{}", token.name),
+            |journal, marks: Vec<(String, Hex)>, at| judge_marks(journal, self.approved, token, &marks, at),
+        )?;
+        for step in older::on(plan, token) {
+            let call = older::call(step);
+            if journal.has(self.session, &call)
+                && let Err(error) = older::look(journal, self.session, step, None)
             {
-                return Err(Error::check(
-                    session,
-                    format!("{call}: something had the key's label"),
-                ));
+                return Err(Refused {
+                    call,
+                    error: Box::new(error),
+                });
             }
         }
+        for key in plan.keys().filter(|key| key.token == token.name) {
+            self.look(
+                journal,
+                format!("clash/{}", key.name),
+                |_, found: PairCount, _| {
+                    let none = PairCount {
+                        private: 0,
+                        public: 0,
+                    };
+                    if found == none {
+                        return Ok(());
+                    }
+                    Err(stage(
+                        2,
+                        format!("something had the label {:?} already", key.label),
+                    ))
+                },
+            )?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Judges what was seen, if it was: the thing, and the number of its event.
+    fn look<T: Serialize + DeserializeOwned>(
+        &self,
+        journal: &mut Journal,
+        call: String,
+        judge: impl FnOnce(&mut Journal, T, u64) -> Result<(), Error>,
+    ) -> Result<(), Refused> {
+        let Some(at) = journal.first(self.session, &call) else {
+            return Ok(());
+        };
+        let seen = journal.observe(self.session, &call, || Err(nobody(self.session, &call)));
+        match seen.and_then(|seen| judge(journal, seen, at)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(Refused {
+                call,
+                error: Box::new(error),
+            }),
+        }
+    }
 }

@@ -1,10 +1,13 @@
 //! The key ceremony, through the real binary, on SoftHSM.
 
 mod begin;
+mod collusion;
+mod constraints;
 mod cross;
 mod ends;
 mod faults;
 mod quorum;
+mod rare;
 mod resume;
 mod serving;
 mod survey;

@@ -345,8 +345,8 @@ pub(super) fn warnings(plan: &Plan) -> Vec<Warning> {
             warn(
                 "uri-name-constraints",
                 format!(
-                    "{} asks for URI name constraints; they are not written: rustls-webpki from 0.103.12 on \
-                     rejects every chain that has one",
+                    "{} asks for URI name constraints; they are not written: rustls-webpki refuses every \
+                     URI name below one, hence every SPIFFE ID",
                     step.name()
                 ),
             );

@@ -4,6 +4,7 @@ mod bench;
 mod ceremony;
 mod policy;
 mod policy_sets;
+mod prune;
 mod signing;
 
 use std::{net::SocketAddr, path::PathBuf};
@@ -25,6 +26,7 @@ pub(crate) use self::{
         ActivateArgs, ApproveSetArgs, ExplainArgs, ProposeArgs, PushArgs, ReviewArgs, RevokeArgs,
         RollbackArgs, RosterArgs, SetCommand, SignerArgs, StatusArgs, WatchArgs,
     },
+    prune::PruneArgs,
     signing::{KeyKindArg, NewKeyArgs, PinArg, SigningKey, TokenUse},
 };
 use crate::{output::Output, text};
@@ -162,6 +164,8 @@ pub(crate) enum LogCommand {
     Verify(VerifyArgs),
     /// Write the ledger as JSON lines that can be verified without it.
     Export(ExportArgs),
+    /// Take old entries about requests out of the ledger, once exports hold them.
+    Prune(PruneArgs),
 }
 
 /// Which ledger.

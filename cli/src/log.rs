@@ -4,6 +4,7 @@ mod ceremonies;
 mod evidence;
 mod gate;
 mod list;
+mod prune;
 mod sets;
 mod show;
 mod verify;
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &LogArgs, output: Output) -> Result<ExitCode, Failure> {
             LogCommand::Show(show) => show::run(show, output).await,
             LogCommand::Verify(verify) => verify::run(verify, output).await,
             LogCommand::Export(export) => verify::export(export).await,
+            LogCommand::Prune(prune) => prune::run(prune, output).await,
         }
     })
 }
@@ -54,32 +56,29 @@ enum Source {
     Gate(PathBuf),
 }
 
-async fn source(place: &Where) -> Result<Source, Failure> {
-    let (path, socket) = match (&place.home, &place.config) {
+/// The gate's home, and its named socket.
+fn home(place: &Where) -> Result<(PathBuf, Option<PathBuf>), Failure> {
+    match (&place.home, &place.config) {
         (_, Some(config)) => {
             let gate = settings::load(config, &[])?.settings.gate;
-            (ledger_path(&gate.home), gate.socket)
+            Ok((gate.home, gate.socket))
         }
         (Some(home), None) => {
             // A development home, or a gate's own.
-            let (inner, outer) = (ledger_path(&home.join("gate")), ledger_path(home));
-            (
-                if outer.exists() && !inner.exists() {
-                    outer
-                } else {
-                    inner
-                },
-                None,
-            )
+            let inner = home.join("gate");
+            let is_own = ledger_path(home).exists() && !ledger_path(&inner).exists();
+            Ok((if is_own { home.clone() } else { inner }, None))
         }
-        (None, None) => {
-            return Err(Failure::text(
-                Class::Usage,
-                "log needs --home DIR or --config FILE",
-            ));
-        }
-    };
-    match (LedgerReader::open(&path).await, socket) {
+        (None, None) => Err(Failure::text(
+            Class::Usage,
+            "log needs --home DIR or --config FILE",
+        )),
+    }
+}
+
+async fn source(place: &Where) -> Result<Source, Failure> {
+    let (home, socket) = home(place)?;
+    match (LedgerReader::open(&ledger_path(&home)).await, socket) {
         (Ok(reader), _) => Ok(Source::File(Box::new(reader))),
         (Err(ReadError::Absent(_) | ReadError::Open { .. }), Some(socket)) => Ok(Source::Gate(socket)),
         (Err(error), _) => Err(failure(error)),
@@ -87,11 +86,14 @@ async fn source(place: &Where) -> Result<Source, Failure> {
 }
 
 pub(crate) fn failure(error: ReadError) -> Failure {
-    let class = match &error {
+    Failure::new(class(&error), error)
+}
+
+const fn class(error: &ReadError) -> Class {
+    match error {
         ReadError::Absent(_) | ReadError::Open { .. } => Class::Usage,
-        ReadError::NotFound(_) | ReadError::Unfit(_) => Class::Input,
+        ReadError::NotFound(_) | ReadError::Pruned(_) | ReadError::Unfit(_) => Class::Input,
         ReadError::TimedOut(_) => Class::Unavailable,
         _ => Class::Internal,
-    };
-    Failure::new(class, error)
+    }
 }

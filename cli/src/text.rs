@@ -51,7 +51,8 @@ Examples:
   sealwright log list --config sealwright.toml --identity spiffe://cluster.local/ns/default/sa/web
   sealwright log show --home ./home 5f2c9d…
   sealwright log verify --home ./home
-  sealwright log export --home ./home --out log.jsonl && sealwright log verify --export log.jsonl";
+  sealwright log export --home ./home --out log.jsonl && sealwright log verify --export log.jsonl
+  sealwright log prune --home ./home --before 2026-10-01T00:00:00Z --export log.jsonl --dry-run";
 
 pub(crate) const GATE: &str = "\
 The gate alone listens on the named socket of its configuration (gate.socket), for the users that
@@ -127,6 +128,22 @@ pub(crate) const EXPORT: &str = "\
 Examples:
   sealwright log export --home ./home --out log.jsonl
   sealwright log export --config sealwright.toml --since 24h | gzip > today.jsonl.gz";
+
+pub(crate) const PRUNE: &str = "\
+Takes the entries about requests out of the ledger that were recorded before a time: decisions, certificates, denials,
+refusals. Starts, changes of what decides, ceremonies, modules, settings and statements stay. It is done only when the
+exports are sound, follow each other without a gap from the beginning of the ledger or from the last pruning, and hold
+every entry that goes as the ledger has it; and when no certificate that goes is still valid. The pruning is an entry of
+its own, from which the rest is verified on.
+
+The signer must be stopped; --dry-run works beside it. A pruning that was cut short is finished by the next one.
+Exit codes: 0 done, or nothing to do; 6 refused, with what is missing; 7 a signer runs.
+
+Examples:
+  sealwright log export --home ./home --until 2026-10-01T00:00:00Z --out 2026-q3.jsonl
+  sealwright log prune --home ./home --before 2026-10-01T00:00:00Z --export 2026-q3.jsonl --dry-run
+  sealwright log prune --home ./home --before 2026-10-01T00:00:00Z --export 2026-q1.jsonl 2026-q2.jsonl 2026-q3.jsonl
+  sealwright log prune --config sealwright.toml --before 2160h --export all.jsonl --yes --output json";
 
 pub(crate) const BENCH: &str = "\
 Examples:

@@ -40,6 +40,7 @@ mod origin;
 mod pins;
 mod policies;
 mod profiles;
+pub mod prune;
 mod query;
 mod recorded;
 mod refused;

@@ -9,6 +9,8 @@ mod hostile;
 mod keys;
 mod remote;
 
+pub(crate) use clock::library;
+
 use std::{
     fs,
     process::{Child, Command, Stdio},

@@ -31,6 +31,7 @@ mod ledger;
 mod overload;
 mod policy;
 mod policy_sets;
+mod prune;
 mod renewal;
 mod secrets;
 mod serve;

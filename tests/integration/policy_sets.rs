@@ -6,6 +6,7 @@ mod judged;
 mod killed;
 mod large;
 mod people;
+mod pruned;
 mod shadow;
 mod tokens;
 mod uploads;

@@ -223,6 +223,19 @@ impl<'a> CertificateRef<'a> {
     }
 }
 
+/// When a certificate of these to-be-signed bytes is valid. What else they say is not looked at.
+///
+/// # Errors
+/// When they cannot be read that far.
+pub fn validity_of(tbs_der: &[u8]) -> Result<Validity, CertificateError> {
+    let mut tbs = Reader::open(tbs_der, Tag::Sequence, "TBSCertificate")?;
+    tbs.take_optional(context(0, true))?;
+    tbs.take(Tag::Integer)?;
+    tbs.raw(Tag::Sequence)?;
+    tbs.raw(Tag::Sequence)?;
+    Ok(time::read_validity(&mut tbs)?)
+}
+
 /// Why bytes are not a certificate that we can use.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CertificateError {

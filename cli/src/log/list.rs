@@ -63,6 +63,11 @@ pub(super) async fn run(args: &ListArgs, output: Output) -> Result<ExitCode, Fai
             show(&rows, output)?;
         }
     }
+    if let Some(serial) = &args.serial
+        && let Some(pruned) = reader.pruned_serial(serial).await.map_err(super::failure)?
+    {
+        output::notice(&pruned.to_string());
+    }
     Ok(ExitCode::SUCCESS)
 }
 

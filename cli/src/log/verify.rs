@@ -59,6 +59,21 @@ fn print(report: &VerifyReport, output: Output) -> Result<(), Failure> {
         ],
         vec!["sound".to_owned(), report.is_sound().to_string()],
     ];
+    if let Some(pruned) = &report.pruned {
+        let of = format!(
+            "up to entry {}, by entry {}; {} entries stay, {} serials are known",
+            pruned.last.sequence, pruned.entry, pruned.kept, pruned.serials
+        );
+        rows.push(vec!["pruned".to_owned(), of]);
+    }
+    if let Some(left) = report
+        .pruned
+        .map(|pruned| pruned.leftover)
+        .filter(|left| *left > 0)
+    {
+        let of = format!("{left} entries are still to go: run log prune again");
+        rows.push(vec!["pruning".to_owned(), of]);
+    }
     for finding in &report.findings {
         let place = finding.sequence.map(|sequence| format!("entry {sequence}"));
         rows.push(vec![

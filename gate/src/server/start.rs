@@ -179,7 +179,7 @@ fn digest_of(path: &Path) -> Result<Digest, StartError> {
     Ok(Digest::from_bytes(bytes))
 }
 
-fn os_user() -> String {
+pub(super) fn os_user() -> String {
     let uid = rustix::process::getuid().as_raw();
     let name = std::fs::read_to_string("/etc/passwd").ok().and_then(|users| {
         users.lines().find_map(|line| {

@@ -159,7 +159,7 @@ async fn leftover(connection: &mut SqliteConnection, begin: u64) -> Result<u64, 
 /// decision is open.
 async fn cut(connection: &mut SqliteConnection, begin: u64, before: Timestamp) -> Result<u64, ReadError> {
     let row = sqlx::query(
-        "SELECT (SELECT min(sequence) FROM entries WHERE recorded_at >= ? AND +sequence > ?), \
+        "SELECT (SELECT min(sequence) FROM entries WHERE recorded_at >= ? AND sequence > ?), \
          (SELECT max(sequence) FROM entries)",
     )
     .bind(before.micros())

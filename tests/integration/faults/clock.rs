@@ -16,7 +16,8 @@ const BACKDATING: u64 = 120;
 /// Between two looks at the clock of a busy machine.
 const TOLERANCE: u64 = 60;
 
-fn library() -> PathBuf {
+/// `libfaketime`.
+pub(crate) fn library() -> PathBuf {
     let folders = fs::read_dir("/usr/lib").unwrap();
     let mut places = folders.map(|folder| folder.unwrap().path().join("faketime/libfaketimeMT.so.1"));
     places

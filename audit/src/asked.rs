@@ -74,6 +74,7 @@ fn by_set(
     if let Some([identity]) = identities
         && decision.set_number != 0
         && decision.set_number == in_force.number()
+        && in_force.has_stopped(decision.stops)
         && let Ok(id) = identity.parse::<SpiffeId>()
     {
         let mut due = in_force.asked(&case.decision.issuer, &[id]).unwrap_or_default();
@@ -116,6 +117,12 @@ fn numbers(case: &Case, decision: &pb::Decision, in_force: &InForce, issued: boo
     if said != number && !(said == 0 && in_force.is_seeded()) {
         return Err(wrong(format!(
             "its evidence names policy set {said}, and {number} was in force"
+        )));
+    }
+    if said != 0 && !in_force.has_stopped(decision.stops) {
+        return Err(wrong(format!(
+            "its evidence says that {} canaries of set {number} were stopped, and another number was",
+            decision.stops
         )));
     }
     if let (Some(due), Some(found)) = (case.deployment, in_force.deployment())

@@ -32,7 +32,7 @@ pub use ceremonies::{Ceremonies, Made, ReadTranscript};
 pub use library::{Anchors, AnchorsError};
 pub use problem::{Finding, Problem, Uncompared};
 pub use run::{ReplayError, ReplayOptions, ReplayProgress, replay};
-pub use sets::{Activated, ReadStatement, Sets};
+pub use sets::{Activated, ReadStatement, Sets, Stopped};
 pub use summary::{
-    Approvals, CeremonySeen, Counts, Incomparable, KeysSeen, Outcome, SetSeen, SetsSeen, Summary,
+    Approvals, CeremonySeen, Counts, Incomparable, KeysSeen, Outcome, SetSeen, SetsSeen, StopSeen, Summary,
 };

@@ -61,6 +61,9 @@ pub enum Problem {
         /// What the record has.
         found: String,
     },
+    /// A canary that its bounds should have stopped.
+    #[error("{0}")]
+    Stop(String),
     /// A policy entry says that something took effect which could not have.
     #[error("what it says took effect could not have: {0}")]
     Change(String),
@@ -151,6 +154,7 @@ impl Problem {
             Self::Change(_) => "change",
             Self::Ceremony(_) => "ceremony",
             Self::Set(_) => "set",
+            Self::Stop(_) => "stop",
             Self::Verdict { .. } => "verdict",
             Self::Narrowing { .. } => "narrowing",
             Self::Answer { .. } => "answer",
@@ -183,13 +187,15 @@ pub enum Uncompared {
     Cut,
     /// The transcript of a ceremony that another release ran: its program was not run again.
     Transcript,
+    /// What a canary of a set from before the part came to.
+    Stop,
 }
 
 impl Uncompared {
     /// Whether a replay with it is as good as one without.
     #[must_use]
     pub fn is_expected(self) -> bool {
-        matches!(self, Self::Fuel | Self::Certificate | Self::Cut)
+        matches!(self, Self::Fuel | Self::Certificate | Self::Cut | Self::Stop)
     }
 
     /// Its word, as in JSON.
@@ -203,6 +209,7 @@ impl Uncompared {
             Self::Certificate => "certificate",
             Self::Cut => "cut",
             Self::Transcript => "transcript",
+            Self::Stop => "stop",
         }
     }
 }

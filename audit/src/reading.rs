@@ -109,6 +109,9 @@ impl<'l> Reading<'l> {
                 ExportItem::Earlier(entry, Body::Ceremony(ceremony)) => self.ceremony(&entry, &ceremony),
                 ExportItem::Earlier(..) => {}
                 ExportItem::Entry(entry, body) => {
+                    if entries == 0 {
+                        self.begin(entry.sequence);
+                    }
                     entries += 1;
                     bytes += entry.body.len();
                     self.entry(&entry, body);
@@ -128,6 +131,14 @@ impl<'l> Reading<'l> {
         }
         hand_over(std::mem::take(&mut self.batch));
         reader.report().ok_or(ReplayError::Export(ExportError::Truncated))
+    }
+
+    /// The part begins: from here on every record is there.
+    fn begin(&mut self, sequence: u64) {
+        self.sets.count_records();
+        if self.sets.has_bounded_canaries() {
+            self.tally.uncompared(sequence, Uncompared::Stop);
+        }
     }
 
     fn start(&mut self, start: StartEntry) {
@@ -178,6 +189,9 @@ impl<'l> Reading<'l> {
         let applied = self.sets.apply(entry.sequence, entry.recorded_at, policy, &read);
         if let Err(problem) = applied {
             return self.tally.found(entry.sequence, problem);
+        }
+        if policy.event == PolicyEvent::Stop && !self.sets.are_canaries_counted() {
+            self.tally.uncompared(entry.sequence, Uncompared::Stop);
         }
         if policy.event == PolicyEvent::Roster
             && let Some(due) = self.roster.filter(|due| *due != policy.statement)
@@ -278,6 +292,11 @@ impl<'l> Reading<'l> {
                     start: self.start.clone(),
                 },
             );
+        }
+        if kind != EntryKind::Refused
+            && let Err(problem) = self.sets.record(&decision, entry.recorded_at)
+        {
+            self.tally.found(entry.sequence, problem);
         }
         let in_force = self.in_force(entry, &decision);
         self.batch.push(Job::Decision(Box::new(Case {

@@ -7,6 +7,7 @@
 //! What it cannot know is whether the first roster is the one that the deployment began with: who reads has to bring
 //! its digest, as the trust anchors of certificates.
 
+mod canaries;
 mod in_force;
 #[cfg(test)]
 mod tests;
@@ -18,13 +19,15 @@ use std::{
 };
 
 use sealwright_identity::{Digest, Timestamp};
-use sealwright_ledger::{PolicyEntry, PolicyEvent};
+use sealwright_ledger::{DecisionEntry, PolicyEntry, PolicyEvent};
 use sealwright_runtime::Chain;
 use sealwright_statement::policy::{
     self, Case, Name, Pushers, Restorable, Revision, Revisions, Revocation, Roster, Set, Verdict,
 };
 use sealwright_statement::{Envelope, Sealed, Signed, Statement};
 
+use self::canaries::Canaries;
+pub use self::canaries::Stopped;
 pub(crate) use self::in_force::{Due, InForce};
 use crate::problem::{Problem, shown};
 
@@ -51,9 +54,16 @@ pub struct Activated {
     pub roster: Digest,
     /// Made from the configuration of a rehearsal.
     pub seeded: bool,
+    canaries: Canaries,
 }
 
 impl Activated {
+    /// The canaries that its bounds stopped.
+    #[must_use]
+    pub const fn stopped(&self) -> &BTreeMap<Digest, Stopped> {
+        self.canaries.stopped()
+    }
+
     /// How many people agreed.
     #[must_use]
     pub fn approvals(&self) -> u32 {
@@ -73,6 +83,8 @@ pub struct Sets {
     pushers: Pushers,
     revoked: BTreeSet<Digest>,
     in_force: Option<Arc<InForce>>,
+    /// Every record from here on is handed over to be counted.
+    counts: bool,
 }
 
 /// What an entry brings in.
@@ -101,6 +113,35 @@ impl Sets {
         // Also a change that does not hold says that policies are no longer the configuration's.
         self.in_force = Some(Arc::new(InForce::of(self)));
         applied
+    }
+
+    /// From now on every record is handed over ([`Self::record`]).
+    pub(crate) fn count_records(&mut self) {
+        self.counts = true;
+    }
+
+    /// Whether what the canaries of the set in force come to is known.
+    pub(crate) fn are_canaries_counted(&self) -> bool {
+        let active = self.activated.last_key_value();
+        active.is_none_or(|(_, active)| active.canaries.are_counted())
+    }
+
+    /// Whether the set in force has canaries that may have to be stopped.
+    pub(crate) fn has_bounded_canaries(&self) -> bool {
+        let active = self.activated.last_key_value();
+        active.is_some_and(|(_, active)| active.set.bounded().next().is_some())
+    }
+
+    /// A certificate that was decided on, or a denial, after what was applied.
+    ///
+    /// # Errors
+    /// When a canary should have been stopped before it.
+    pub(crate) fn record(&mut self, record: &DecisionEntry, at: Timestamp) -> Result<(), Problem> {
+        let Some(mut active) = self.activated.last_entry() else {
+            return Ok(());
+        };
+        let active = active.get_mut();
+        active.canaries.record(&active.set, &self.revisions, record, at)
     }
 
     /// The digest of the first roster: whoever trusts nobody compares it with the one that they know.
@@ -162,8 +203,12 @@ impl Sets {
                 entry.judged_at
             )));
         }
+        if entry.event == PolicyEvent::Stop {
+            return self.stop(sequence, entry);
+        }
         let mut brought = Brought::read(entry, read)?;
         match entry.event {
+            PolicyEvent::Stop => Ok(()),
             PolicyEvent::Roster => self.begin(entry, open(brought.own)?),
             PolicyEvent::Set => {
                 let set: Signed<Set> = open(brought.own.clone())?;
@@ -179,6 +224,21 @@ impl Sets {
             }
             PolicyEvent::Revocation => self.revocation(entry, &open(brought.own.clone())?, &brought),
         }
+    }
+
+    fn stop(&mut self, sequence: u64, entry: &PolicyEntry) -> Result<(), Problem> {
+        let mut active = self
+            .activated
+            .last_entry()
+            .ok_or_else(|| wrong("no set was in force before it"))?;
+        let active = active.get_mut();
+        if entry.number != active.set.number || entry.statement != active.set.digest() {
+            return Err(wrong(&format!(
+                "it stops a canary of set {}, and {} is in force",
+                entry.number, active.set.number
+            )));
+        }
+        active.canaries.stop(sequence, entry, &active.set)
     }
 
     fn begin(&mut self, entry: &PolicyEntry, roster: Signed<Roster>) -> Result<(), Problem> {
@@ -210,6 +270,7 @@ impl Sets {
         );
         let approved = policy::judge(set, &case).map_err(|error| wrong(&Chain(&error).to_string()))?;
         let activated = Activated {
+            canaries: Canaries::new(&approved.set().statement, self.counts),
             set: approved.set().statement.clone(),
             sequence,
             judged_at: entry.judged_at,

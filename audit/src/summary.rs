@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use sealwright_identity::{Digest, Timestamp};
 use sealwright_ledger::ExportReport;
+use sealwright_statement::policy::CanaryCounts;
 use serde::Serialize;
 
 use crate::{
     ceremonies::Made,
     decision::Judged,
     problem::{Finding, Problem, Uncompared},
-    sets::Activated,
+    sets::{Activated, Stopped},
 };
 
 /// More findings than these are counted, not kept.
@@ -103,6 +104,23 @@ pub struct SetSeen {
     pub judged_at: Timestamp,
     /// Who agreed.
     pub approvals: Approvals,
+    /// Its canaries that its bounds stopped.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stopped: Vec<StopSeen>,
+}
+
+/// A canary that was stopped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StopSeen {
+    /// The canary's revision.
+    pub revision: Digest,
+    /// The entry.
+    pub sequence: u64,
+    /// The gate's time.
+    pub at: Timestamp,
+    /// What it had come to.
+    #[serde(flatten)]
+    pub counts: CanaryCounts,
 }
 
 /// Who agreed to a set.
@@ -168,6 +186,18 @@ impl SetSeen {
             sequence: activated.sequence,
             judged_at: activated.judged_at,
             approvals: Approvals::of(activated),
+            stopped: activated.stopped().iter().map(StopSeen::of).collect(),
+        }
+    }
+}
+
+impl StopSeen {
+    fn of((revision, stopped): (&Digest, &Stopped)) -> Self {
+        Self {
+            revision: *revision,
+            sequence: stopped.sequence,
+            at: stopped.at,
+            counts: stopped.counts,
         }
     }
 }

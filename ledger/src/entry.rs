@@ -212,6 +212,22 @@ pub struct PolicyEntry {
     /// The statement itself and those that it brings in (revisions, a roster), by digest, each with the digest of the
     /// blob that has its armoured file.
     pub brings: Vec<StatementRef>,
+    /// Of a stop: which canary, and what it had come to.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub stopped: Option<CanaryStop>,
+}
+
+/// A canary that was stopped by the bounds of its set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CanaryStop {
+    /// The revision's digest.
+    pub revision: Digest,
+    /// How many records of the set have its verdict.
+    pub decisions: u64,
+    /// How many of these are denials.
+    pub denied: u64,
+    /// How many were aborted.
+    pub aborted: u64,
 }
 
 /// How what decides was changed.
@@ -224,11 +240,13 @@ pub enum PolicyEvent {
     Set,
     /// A revision was revoked.
     Revocation,
+    /// A canary was stopped by the bounds of the set in force, which is named as the statement.
+    Stop,
 }
 
 impl PolicyEvent {
     /// Every event, in the order of the codes.
-    pub const ALL: [Self; 3] = [Self::Roster, Self::Set, Self::Revocation];
+    pub const ALL: [Self; 4] = [Self::Roster, Self::Set, Self::Revocation, Self::Stop];
 
     /// The number that stands for the event in a body.
     #[must_use]
@@ -237,6 +255,7 @@ impl PolicyEvent {
             Self::Roster => 1,
             Self::Set => 2,
             Self::Revocation => 3,
+            Self::Stop => 4,
         }
     }
 

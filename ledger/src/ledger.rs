@@ -178,6 +178,13 @@ impl Ledger {
         self.append_turned_down(EntryKind::Denied, entry).await
     }
 
+    /// Whether a denial fits into a record, evidence and all.
+    #[must_use]
+    pub fn fits(&self, denial: &DecisionEntry) -> bool {
+        let body = body::encode_decision(denial, false);
+        body.is_some_and(|body| body.len() <= self.shared.config.max_record_bytes)
+    }
+
     /// Records that the gate said no to what the front asked for; cut as in [`Self::append_denied`].
     ///
     /// # Errors

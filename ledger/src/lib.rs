@@ -81,9 +81,9 @@ pub use chain::{Head, Instance, RawEntry};
 pub use codec::CodecError;
 pub use config::LedgerConfig;
 pub use entry::{
-    Appended, BlobKind, CeremonyEntry, CertificateEntry, CertificateKind, DecisionEntry, Denial, EntryKind,
-    FailedEntry, IssuerFacts, Outcome, PolicyEntry, PolicyEvent, PolicyFacts, PolicyRef, Renewal, SetRef,
-    StartEntry, StatementRef, TokenFacts,
+    Appended, BlobKind, CanaryStop, CeremonyEntry, CertificateEntry, CertificateKind, DecisionEntry, Denial,
+    EntryKind, FailedEntry, IssuerFacts, Outcome, PolicyEntry, PolicyEvent, PolicyFacts, PolicyRef, Renewal,
+    SetRef, StartEntry, StatementRef, TokenFacts,
 };
 pub use error::{Error, SharedSource};
 pub use export::{

@@ -299,6 +299,8 @@ impl Authorizer {
                 );
                 Ok(())
             }
+            // Nothing is to be recorded: it is decided again.
+            Err(error @ ClientError::Stale { .. }) => Err(error),
             Err(error) => {
                 self.metrics.denial_unrecorded();
                 Err(error)

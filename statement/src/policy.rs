@@ -15,6 +15,7 @@ mod roster;
 mod scope;
 mod set;
 mod settings;
+mod stop;
 
 use sealwright_identity::Digest;
 
@@ -30,6 +31,7 @@ pub use roster::{MAX_PEOPLE, Person, Role, Roster};
 pub use scope::Scope;
 pub use set::{Canary, Entry, MAX_ENTRIES, MAX_SHADOWS, Mode, Set, SetError, StopBounds, check_set};
 pub use settings::canonical_settings;
+pub use stop::{CanaryCounts, CanaryVerdict};
 
 /// The world that policies of this version are components of.
 pub const WIT_WORLD: &str = "sealwright:policy@1.0.0";

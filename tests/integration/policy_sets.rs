@@ -2,6 +2,7 @@
 
 mod ahead;
 mod audited;
+mod canary;
 mod judged;
 mod killed;
 mod large;

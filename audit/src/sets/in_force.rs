@@ -21,6 +21,9 @@ pub(crate) struct InForce {
 struct Active {
     set: Sealed<Set>,
     seeded: bool,
+    /// The set without the canaries that were stopped.
+    effective: Set,
+    stops: usize,
     revisions: Revisions,
     due: BTreeMap<Digest, Due>,
 }
@@ -58,6 +61,8 @@ impl InForce {
             Active {
                 set: active.set.clone(),
                 seeded: active.seeded,
+                effective: active.set.without(&active.stopped().keys().copied().collect()),
+                stops: active.stopped().len(),
                 due: due.collect(),
                 revisions,
             }
@@ -75,6 +80,12 @@ impl InForce {
     /// The number of the set; 0 where there is none.
     pub(crate) fn number(&self) -> u64 {
         self.active.as_ref().map_or(0, |active| active.set.number)
+    }
+
+    /// Whether a decision says that as many canaries of the set were stopped as were.
+    pub(crate) fn has_stopped(&self, stops: u32) -> bool {
+        let found = self.active.as_ref().map_or(0, |active| active.stops);
+        usize::try_from(stops).is_ok_and(|stops| stops == found)
     }
 
     /// How many people agreed to a set, if it was ever in force.
@@ -95,7 +106,7 @@ impl InForce {
     /// The policies that are asked about a certificate of these names, in order.
     pub(crate) fn asked(&self, issuer: &str, ids: &[SpiffeId]) -> Option<Vec<&Due>> {
         let active = self.active.as_ref()?;
-        policy::enforcing(&active.set, &active.revisions, issuer, ids)?
+        policy::enforcing(&active.effective, &active.revisions, issuer, ids)?
             .into_iter()
             .map(|revision| active.due.get(&revision.digest()))
             .collect()

@@ -1,3 +1,5 @@
+mod canaries;
+
 use std::collections::HashMap;
 
 use sealwright_identity::SpiffeId;
@@ -116,6 +118,7 @@ impl Book {
             approvals,
             seeded: false,
             brings: brings.collect(),
+            stopped: None,
         };
         self.sequence += 5;
         let (blobs, sequence) = (&self.blobs, self.sequence);
@@ -231,6 +234,7 @@ fn what_does_not_hold_changes_nothing() {
             statement: agreed.statement.digest(),
             blob: Digest::of(b"gone"),
         }],
+        stopped: None,
     };
     let gone = |digest: Digest| {
         Err(Problem::Absent {

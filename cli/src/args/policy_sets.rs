@@ -146,6 +146,18 @@ pub(crate) struct ProposeArgs {
     /// The admission report of a revision that is new.
     #[arg(long, value_name = "REVISION=DIGEST")]
     pub(crate) report: Vec<String>,
+    /// Canaries of the set stop by themselves: judged once one has decided this often, and from then on.
+    #[arg(long, value_name = "DECISIONS")]
+    pub(crate) stop_after: Option<u64>,
+    /// One stops when more than this percentage of its decisions were denied.
+    #[arg(long, value_name = "PERCENT", requires = "stop_after")]
+    pub(crate) stop_denied: Option<String>,
+    /// One stops when more than this percentage of its decisions were aborted.
+    #[arg(long, value_name = "PERCENT", requires = "stop_after")]
+    pub(crate) stop_aborted: Option<String>,
+    /// Canaries of the set do not stop by themselves. Without any of these, the bounds of the set in force stay.
+    #[arg(long, conflicts_with = "stop_after")]
+    pub(crate) no_stop: bool,
     /// A roster that takes effect with the set.
     #[arg(long, value_name = "FILE")]
     pub(crate) roster: Option<PathBuf>,

@@ -74,7 +74,7 @@ fn page(
             })),
         },
         "allowed_by": policies(decision, sets),
-        "policy_set": decision.set.map(|set| policy_set(set, sets, findings)),
+        "policy_set": decision.set.map(|set| policy_set(set, record.entry.sequence, sets, findings)),
         "issuer_key": ceremonies::origin(decision, start.as_ref().map(|(_, start)| start), ceremonies, odd),
         "gate": start.map(|(sequence, start)| gate(sequence, &start)),
     }))
@@ -99,8 +99,8 @@ fn certificate(record: &Record, decision: &DecisionEntry) -> Value {
     })
 }
 
-/// Who agreed, by the signatures and not by the record.
-fn policy_set(set: SetRef, sets: &Sets, findings: &[Finding]) -> Value {
+/// Who agreed, by the signatures and not by the record; `at` is the record's sequence.
+fn policy_set(set: SetRef, at: u64, sets: &Sets, findings: &[Finding]) -> Value {
     let problems: Vec<_> = findings.iter().map(ToString::to_string).collect();
     let Some(active) = sets.activated(set.number) else {
         return json!({
@@ -114,6 +114,19 @@ fn policy_set(set: SetRef, sets: &Sets, findings: &[Finding]) -> Value {
         true => json!("none"),
         false => json!(people),
     };
+    let before = active.stopped().iter().filter(|(_, stop)| stop.sequence < at);
+    let stopped: Vec<Value> = before
+        .map(|(canary, stop)| {
+            json!({
+                "revision": canary,
+                "sequence": stop.sequence,
+                "at": stop.at,
+                "decisions": stop.counts.decisions,
+                "denied": stop.counts.denied,
+                "aborted": stop.counts.aborted,
+            })
+        })
+        .collect();
     let differs = active.approvals() != set.approvals;
     json!({
         "number": set.number,
@@ -126,6 +139,7 @@ fn policy_set(set: SetRef, sets: &Sets, findings: &[Finding]) -> Value {
         "did_not_count": Some(&active.verdict.uncounted).filter(|people| !people.is_empty()),
         "from_configuration": active.seeded,
         "restores": active.set.restores,
+        "stopped_canaries": Some(stopped).filter(|stopped| !stopped.is_empty()),
         "problem": differs.then(|| format!("the record says {} approvals", set.approvals)),
         "problems": Some(problems).filter(|problems| !problems.is_empty()),
     })

@@ -199,6 +199,15 @@ fn sets(summary: &Summary, rows: &mut Vec<Vec<String>>) {
             set.digest, set.sequence, set.approvals
         );
         row(&format!("policy set {}", set.number), text);
+        for stop in &set.stopped {
+            let (decisions, denied, aborted) =
+                (stop.counts.decisions, stop.counts.denied, stop.counts.aborted);
+            let text = format!(
+                "{}, by entry {}: {decisions} decisions, {denied} denied, {aborted} aborted",
+                stop.revision, stop.sequence
+            );
+            row("  a canary was stopped", text);
+        }
     }
     for (name, count) in [
         ("certificates of a rehearsal, approvals: none", sets.rehearsed),

@@ -6,6 +6,7 @@
 mod admission;
 mod agree;
 mod ahead;
+mod bounds;
 mod explain;
 mod propose;
 mod push;

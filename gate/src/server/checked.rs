@@ -21,7 +21,7 @@ use sealwright_x509::tbs::{LeafFields, LeafKind, LeafTbs};
 
 use super::caller::{Callers, Case, Presented};
 use super::evidence;
-use super::policies::{Held, InForce};
+use super::policies::{Held, InForce, Tally};
 use super::refused::Refused;
 use crate::config::ServingConfig;
 use crate::issuers::{Issuer, Issuers};
@@ -37,6 +37,8 @@ pub(super) struct Checked {
     pub(super) entry: DecisionEntry,
     /// What decided, held until the record is on disk; nothing did for our own server's certificate.
     pub(super) in_force: Option<Held>,
+    /// What the record counts for.
+    pub(super) tally: Tally,
 }
 
 /// A request that was refused, with the record of it.
@@ -151,6 +153,7 @@ impl Ceilings {
             (Ok(()), Some(issuer), Ok(tbs)) => Ok(Checked {
                 issuer: Arc::clone(issuer),
                 tbs: Arc::new(tbs),
+                tally: in_force.tally(&entry.identities, evidence.decision.as_ref()),
                 entry,
                 in_force: Some(in_force),
             }),
@@ -228,6 +231,7 @@ impl Ceilings {
                     tbs: Arc::new(tbs),
                     entry,
                     in_force: None,
+                    tally: Tally::default(),
                 })
             }
             Err(fault) => Err(fault.of(entry)),
@@ -274,7 +278,7 @@ impl Ceilings {
         request: RecordDenial,
         presented: &Presented,
         in_force: &InForce,
-    ) -> Result<DecisionEntry, Refused> {
+    ) -> Result<(DecisionEntry, Tally), Refused> {
         let RecordDenial {
             issuer: name,
             csr,
@@ -291,11 +295,13 @@ impl Ceilings {
         let identities = evidence::identities(caller, trust_domain)
             .map_err(|error| Refused::Invalid(error.to_string()))?;
         let policies = policy_refs(&evidence).map_err(|error| Refused::Invalid(error.to_string()))?;
-        Ok(DecisionEntry {
+        let identities: Vec<String> = identities.iter().map(ToString::to_string).collect();
+        let tally = in_force.tally(&identities, evidence.decision.as_ref());
+        let entry = DecisionEntry {
             issuer: issuer.map_or(name, |issuer| issuer.name.to_string()),
             issuer_key: issuer.map_or_else(no_key, |issuer| issuer.chain.key_digest()),
             serial: None,
-            identities: identities.iter().map(ToString::to_string).collect(),
+            identities,
             policies,
             csr: csr.to_vec(),
             tbs: Vec::new(),
@@ -310,7 +316,8 @@ impl Ceilings {
             }),
             renewal: presented.renewal().cloned(),
             set: in_force.reference_to(evidence::set_number(Some(&evidence))),
-        })
+        };
+        Ok((entry, tally))
     }
 }
 

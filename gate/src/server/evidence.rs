@@ -246,6 +246,12 @@ pub(super) fn set_number(evidence: Option<&Evidence>) -> u64 {
     decision.map_or(0, |decision| decision.set_number)
 }
 
+/// How many canaries of it were stopped, as the evidence says.
+pub(super) fn stops(evidence: Option<&Evidence>) -> u32 {
+    let decision = evidence.and_then(|evidence| evidence.decision.as_ref());
+    decision.map_or(0, |decision| decision.stops)
+}
+
 fn made_now(decision: &Decision, now: Timestamp) -> Result<(), EvidenceError> {
     let decided_at = Timestamp::from_micros(decision.decided_at_micros);
     let off = now

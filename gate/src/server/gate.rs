@@ -67,12 +67,21 @@ impl Gate {
         }
     }
 
+    /// Stops canaries when the bounds of their set are exceeded; never returns.
+    pub(super) async fn keep_canaries(&self) {
+        self.policies
+            .keep_canaries(|| self.metrics.canary_stopped())
+            .await;
+    }
+
     async fn issue(&self, request: IssueRequest, context: &Context) -> Result<Issued, Refused> {
         let profile_known = self.profiles.know(request.evidence.as_ref());
         let presented = self.presented(request.evidence.as_ref()).await?;
         let in_force = self.policies.hold().await;
         let decided = evidence::set_number(request.evidence.as_ref());
-        if decided != 0 && decided != in_force.number() {
+        let another =
+            decided != in_force.number() || evidence::stops(request.evidence.as_ref()) != in_force.stops();
+        if decided != 0 && another {
             // Nobody's fault and nothing to keep: the front decides again.
             return Err(Refused::Stale {
                 decided,
@@ -123,8 +132,24 @@ impl Gate {
     async fn denial(&self, request: RecordDenial) -> Result<DenialRecorded, Refused> {
         let presented = self.presented(request.evidence.as_ref()).await?;
         let in_force = self.policies.hold().await;
-        let entry = self.ceilings.denial(request, &presented, &in_force)?;
+        let decision = request
+            .evidence
+            .as_ref()
+            .and_then(|evidence| evidence.decision.as_ref());
+        if decision.is_some_and(|decision| in_force.was_by_a_stopped_canary(decision)) {
+            // It has no say any more. The front decides again, by the enforcing revision.
+            return Err(Refused::Stale {
+                decided: in_force.number(),
+                in_force: in_force.number(),
+            });
+        }
+        let (entry, tally) = self.ceilings.denial(request, &presented, &in_force)?;
+        // A record that is cut has no evidence, and nobody could count it again.
+        let counts = !tally.is_empty() && self.records.ledger().fits(&entry);
         let sequence = self.records.deny(entry).await?;
+        if counts {
+            in_force.count(&tally);
+        }
         Ok(DenialRecorded { sequence })
     }
 
@@ -160,6 +185,7 @@ impl Gate {
         let (policy_set, trouble) = self.policies.standing().await;
         reasons.extend(trouble.map(|trouble| format!("policies: {trouble}")));
         let issuers = self.ceilings.issuers();
+        self.metrics.canaries(&self.policies.canaries().await);
         Status {
             ready: reasons.is_empty(),
             reasons,

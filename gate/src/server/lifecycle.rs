@@ -170,6 +170,11 @@ async fn live(
         surroundings,
     ));
     door.open(Arc::clone(&gate));
+    let canaries = {
+        let gate = Arc::clone(&gate);
+        tokio::spawn(async move { gate.keep_canaries().await })
+    };
+    let _until_the_end = AbortOnDropHandle::new(canaries);
     let life = Life {
         config: ServerConfigParts { file },
         confinement,

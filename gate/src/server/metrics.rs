@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 use sealwright_ledger::StatsReading;
+use sealwright_statement::policy::CanaryCounts;
 use tokio::time::Instant;
 
 /// A step of a request.
@@ -33,6 +34,12 @@ struct StageLabel {
     stage: &'static str,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CanaryLabel {
+    policy: String,
+    decisions: &'static str,
+}
+
 const KINDS: [&str; 6] = ["issue", "serving", "status", "denial", "query", "origin"];
 const OUTCOMES: [&str; 9] = [
     "ok",
@@ -54,6 +61,8 @@ pub(super) struct Metrics {
     stages: [Histogram; 5],
     pub(super) connections: Gauge,
     pub(super) strangers: Counter,
+    canaries: Family<CanaryLabel, Gauge>,
+    canary_stops: Counter,
     ledger: LedgerGauges,
 }
 
@@ -96,6 +105,18 @@ impl Metrics {
         );
         let strangers = Counter::default();
         gate.register("strangers", "Peers turned away by their user", strangers.clone());
+        let canaries = Family::<CanaryLabel, Gauge>::default();
+        gate.register(
+            "canary_decisions",
+            "What bounded canaries of the set in force came to since it took effect",
+            canaries.clone(),
+        );
+        let canary_stops = Counter::default();
+        gate.register(
+            "canary_stops",
+            "Canaries that the bounds of their set stopped since the start",
+            canary_stops.clone(),
+        );
         let ledger = LedgerGauges::default();
         gate.register(
             "ledger_records",
@@ -119,6 +140,8 @@ impl Metrics {
             stages,
             connections,
             strangers,
+            canaries,
+            canary_stops,
             ledger,
         };
         (metrics, token)
@@ -126,6 +149,28 @@ impl Metrics {
 
     pub(super) fn answered(&self, kind: &'static str, outcome: &'static str) {
         self.requests.get_or_create(&Outcome { kind, outcome }).inc();
+    }
+
+    pub(super) fn canary_stopped(&self) {
+        self.canary_stops.inc();
+    }
+
+    /// What the canaries of the set in force come to, by policy.
+    pub(super) fn canaries(&self, canaries: &[(String, CanaryCounts)]) {
+        self.canaries.clear();
+        for (policy, counts) in canaries {
+            for (decisions, count) in [
+                ("all", counts.decisions),
+                ("denied", counts.denied),
+                ("aborted", counts.aborted),
+            ] {
+                let policy = policy.clone();
+                let gauge = self
+                    .canaries
+                    .get_or_create_owned(&CanaryLabel { policy, decisions });
+                gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
     }
 
     /// Times a step, also one that is given up.

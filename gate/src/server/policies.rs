@@ -10,6 +10,7 @@
 //!
 //! In a rehearsal nobody has to agree, and the configuration's policies are a set ([`seed`]) until one comes by statement.
 
+mod canaries;
 mod enact;
 mod error;
 mod high_water;
@@ -26,11 +27,13 @@ use std::time::SystemTime;
 
 use sealwright_identity::{Digest, SharedClock, Timestamp};
 use sealwright_ledger::Ledger;
-use sealwright_statement::policy::{Revision, Roster, deployment_id};
+use sealwright_statement::policy::{CanaryCounts, Revision, Roster, deployment_id};
 use sealwright_statement::{Envelope, Sealed, Signed};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock};
 use tracing::{error, info, warn};
 
+pub(super) use self::canaries::Tally;
+use self::canaries::Uncounted;
 pub use self::error::PoliciesError;
 use self::high_water::HighWater;
 use self::history::{Brought, History, Surroundings};
@@ -73,6 +76,8 @@ pub(super) struct Policies {
     /// One change at a time.
     history: Mutex<History>,
     in_force: Arc<RwLock<InForce>>,
+    /// The records of the set in force that were there at the start, until they were counted.
+    uncounted: Option<Uncounted>,
     /// The blob that was read last: it is asked for in pieces.
     fetched: parking_lot::Mutex<Option<(Digest, Arc<[u8]>)>>,
 }
@@ -95,7 +100,9 @@ impl Policies {
             None => enact::begin(&ledger, first_roster(setup).await?, setup.rehearsal, clock.now()).await?,
         };
         agrees(setup, &history).await?;
+        let head = ledger.reader().head().await?.sequence;
         let policies = Self {
+            uncounted: Uncounted::of(&history, head),
             clock,
             deployment,
             rehearsal: setup.rehearsal,
@@ -151,6 +158,11 @@ impl Policies {
     pub(super) async fn standing(&self) -> (u64, Option<NothingInForce>) {
         let in_force = self.in_force.read().await;
         (in_force.number(), in_force.trouble())
+    }
+
+    /// What the bounded canaries of the set in force come to, by policy.
+    pub(super) async fn canaries(&self) -> Vec<(String, CanaryCounts)> {
+        self.in_force.read().await.canaries()
     }
 
     /// Makes the policies of a rehearsal's configuration the set in force, if they are not.

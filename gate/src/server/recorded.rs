@@ -132,8 +132,12 @@ impl Records {
             tbs,
             entry,
             in_force,
+            tally,
         } = checked;
         let appended = self.ledger.append(&entry).await;
+        if let (Ok(_), Some(in_force)) = (&appended, &in_force) {
+            in_force.count(&tally);
+        }
         // Only now may another policy set take effect.
         drop(in_force);
         match appended {

@@ -4,7 +4,7 @@ use sealwright_identity::{Digest, Timestamp};
 
 use crate::{
     codec::{CodecError, FieldWriter, array, read_body},
-    entry::{PolicyEntry, PolicyEvent, StatementRef},
+    entry::{CanaryStop, PolicyEntry, PolicyEvent, StatementRef},
 };
 
 mod tag {
@@ -15,6 +15,7 @@ mod tag {
     pub(super) const APPROVALS: u8 = 34;
     pub(super) const SEEDED: u8 = 35;
     pub(super) const BRINGS: u8 = 36;
+    pub(super) const STOPPED: u8 = 37;
 }
 
 pub(crate) fn encode(entry: &PolicyEntry) -> Option<Vec<u8>> {
@@ -31,13 +32,18 @@ pub(crate) fn encode(entry: &PolicyEntry) -> Option<Vec<u8>> {
         let both = [*brought.statement.as_bytes(), *brought.blob.as_bytes()].concat();
         fields.put(tag::BRINGS, &both);
     }
+    if let Some(stop) = &entry.stopped {
+        let counts = [stop.decisions, stop.denied, stop.aborted].map(u64::to_be_bytes);
+        let both = [stop.revision.as_bytes().as_slice(), counts.as_flattened()].concat();
+        fields.put(tag::STOPPED, &both);
+    }
     fields.finish()
 }
 
 pub(super) fn decode(body: &[u8]) -> Result<PolicyEntry, CodecError> {
     let (mut event, mut number, mut statement) = (None, None, None);
     let (mut judged_at, mut approvals, mut seeded) = (None, None, false);
-    let mut brings = Vec::new();
+    let (mut brings, mut stopped) = (Vec::new(), None);
     let mut fields = read_body(body)?.with_lists(&[tag::BRINGS]);
     while let Some((tag, value)) = fields.next()? {
         match tag {
@@ -60,6 +66,7 @@ pub(super) fn decode(body: &[u8]) -> Result<PolicyEntry, CodecError> {
                     blob: Digest::from_bytes(array(tag, blob)?),
                 });
             }
+            tag::STOPPED => stopped = Some(decode_stop(value)?),
             _ => return Err(CodecError::Unknown(tag)),
         }
     }
@@ -71,6 +78,25 @@ pub(super) fn decode(body: &[u8]) -> Result<PolicyEntry, CodecError> {
         approvals: approvals.ok_or(CodecError::Missing(tag::APPROVALS))?,
         seeded,
         brings,
+        stopped,
+    })
+}
+
+fn decode_stop(value: &[u8]) -> Result<CanaryStop, CodecError> {
+    let wrong = || CodecError::Value(tag::STOPPED);
+    let (revision, counts) = value.split_at_checked(32).ok_or_else(wrong)?;
+    let (counts, rest) = counts.as_chunks::<8>();
+    let [decisions, denied, aborted] = counts else {
+        return Err(wrong());
+    };
+    if !rest.is_empty() {
+        return Err(wrong());
+    }
+    Ok(CanaryStop {
+        revision: Digest::from_bytes(array(tag::STOPPED, revision)?),
+        decisions: u64::from_be_bytes(*decisions),
+        denied: u64::from_be_bytes(*denied),
+        aborted: u64::from_be_bytes(*aborted),
     })
 }
 
@@ -95,6 +121,12 @@ mod tests {
                     };
                     usize::from(event.code())
                 ],
+                stopped: (event == PolicyEvent::Stop).then_some(CanaryStop {
+                    revision: Digest::of(b"canary"),
+                    decisions: 200,
+                    denied: 199,
+                    aborted: 1,
+                }),
             };
             assert_eq!(decode(&encode(&entry).unwrap()), Ok(entry));
         }

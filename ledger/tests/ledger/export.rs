@@ -137,6 +137,7 @@ async fn a_part_has_every_change_of_what_decides_and_what_it_brought_in() {
             approvals: 0,
             seeded: true,
             brings: vec![StatementRef { statement, blob }],
+            stopped: None,
         };
         ledger.policy(&entry).await.unwrap();
     }

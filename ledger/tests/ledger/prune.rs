@@ -42,6 +42,7 @@ async fn minutes(home: &Home, first: u64, minutes: u32) -> Timestamp {
             statement: Digest::of(b"statement"),
             blob,
         }],
+        stopped: None,
     };
     ledger.policy(&entry).await.unwrap();
     for number in first..first + u64::from(minutes) {

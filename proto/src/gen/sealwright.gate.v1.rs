@@ -296,6 +296,9 @@ pub struct Decision {
     /// The number of the policy set that the decision was made under; 0 where there is none.
     #[prost(uint64, tag = "9")]
     pub set_number: u64,
+    /// How many canaries of that set were stopped when the decision was made.
+    #[prost(uint32, tag = "10")]
+    pub stops: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PolicyVerdict {
@@ -451,7 +454,8 @@ pub mod refusal {
         Internal = 6,
         /// The connection's role does not allow it.
         Forbidden = 7,
-        /// Decided under another policy set than the one in force: decide again, under `set_number`.
+        /// Decided under another policy set than the one in force, or by a canary that was stopped meanwhile: decide
+        /// again, under `set_number`.
         Stale = 8,
     }
     impl Code {
@@ -681,9 +685,24 @@ pub struct PolicyState {
     pub history: ::prost::alloc::vec::Vec<PolicyActivation>,
     #[prost(message, repeated, tag = "11")]
     pub staged: ::prost::alloc::vec::Vec<PolicyStaged>,
-    /// The canaries of the set in force were stopped by its bounds.
-    #[prost(bool, tag = "12")]
-    pub canaries_stopped: bool,
+    /// The canaries of the set in force for which it has bounds.
+    #[prost(message, repeated, tag = "13")]
+    pub canaries: ::prost::alloc::vec::Vec<PolicyCanary>,
+}
+/// What a canary came to since its set took effect, by the records.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PolicyCanary {
+    #[prost(string, tag = "1")]
+    pub revision: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub decisions: u64,
+    #[prost(uint64, tag = "3")]
+    pub denied: u64,
+    #[prost(uint64, tag = "4")]
+    pub aborted: u64,
+    /// When it was stopped, in microseconds since the epoch: then it decides nothing. 0 while it was not.
+    #[prost(int64, tag = "5")]
+    pub stopped_micros: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PolicyActivation {

@@ -134,6 +134,26 @@ pub struct ListResponse {
     /// The deployment's id, sha256:HEX.
     #[prost(string, tag = "6")]
     pub deployment: ::prost::alloc::string::String,
+    /// The canaries of the set in force for which it has bounds.
+    #[prost(message, repeated, tag = "7")]
+    pub canaries: ::prost::alloc::vec::Vec<CanarySummary>,
+}
+/// What a canary came to since its set took effect, by the records of the gate.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CanarySummary {
+    #[prost(string, tag = "1")]
+    pub revision: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub policy: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub decisions: u64,
+    #[prost(uint64, tag = "4")]
+    pub denied: u64,
+    #[prost(uint64, tag = "5")]
+    pub aborted: u64,
+    /// When its bounds stopped it, microseconds since the epoch; 0 while they did not.
+    #[prost(int64, tag = "6")]
+    pub stopped_micros: i64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SetSummary {
@@ -329,6 +349,9 @@ pub struct WatchResponse {
     /// How many policies it has.
     #[prost(uint32, tag = "3")]
     pub policies: u32,
+    /// Its canaries that were stopped.
+    #[prost(string, repeated, tag = "4")]
+    pub stopped: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 /// Generated client implementations.
 pub mod policy_service_client {

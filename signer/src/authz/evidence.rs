@@ -47,6 +47,7 @@ impl EvidenceBuilder<'_> {
                 Outcome::Deny(_) | Outcome::Aborted { .. } => None,
             },
             set_number: deciders.number,
+            stops: deciders.stops,
         })
     }
 

@@ -6,7 +6,7 @@ use sealwright_identity::Digest;
 use sealwright_policy_wasm::{Engine, Policy};
 use sealwright_proto::gate::PolicyState;
 use sealwright_proto::policy::{
-    DescribeResponse, ListResponse, ReviewResponse, RevisionSummary, SetSummary, WatchResponse,
+    CanarySummary, DescribeResponse, ListResponse, ReviewResponse, RevisionSummary, SetSummary, WatchResponse,
 };
 use sealwright_statement::policy::{Revision, Revisions, Roster, Set};
 use sealwright_statement::{Signed, Statement as _};
@@ -49,7 +49,20 @@ pub(super) async fn list(service: &PolicyAdministration) -> Result<ListResponse,
             proposals.push(service.text(digest(&staged.digest)?).await?);
         }
     }
+    let mut canaries = Vec::new();
+    for canary in &state.canaries {
+        let revision: Signed<Revision> = service.statement(digest(&canary.revision)?).await?;
+        canaries.push(CanarySummary {
+            revision: canary.revision.clone(),
+            policy: revision.statement.policy.to_string(),
+            decisions: canary.decisions,
+            denied: canary.denied,
+            aborted: canary.aborted,
+            stopped_micros: canary.stopped_micros,
+        });
+    }
     Ok(ListResponse {
+        canaries,
         roster: armoured(service, &state.roster).await?,
         active: armoured(service, &state.set).await?,
         sets: state
@@ -160,6 +173,7 @@ pub(super) fn in_force(set: Option<&ActiveSet>) -> WatchResponse {
         number: set.number(),
         digest: set.digest().to_string(),
         policies: u32::try_from(set.len()).unwrap_or(u32::MAX),
+        stopped: set.stopped().iter().map(ToString::to_string).collect(),
     })
 }
 

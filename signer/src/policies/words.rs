@@ -6,7 +6,9 @@
 use std::collections::BTreeSet;
 
 use sealwright_identity::Digest;
-use sealwright_statement::policy::{Canary, Entry, Mode, Person, Revision, Revisions, Roster, Scope, Set};
+use sealwright_statement::policy::{
+    Canary, Entry, Mode, Person, Revision, Revisions, Roster, Scope, Set, StopBounds,
+};
 use serde_json::Value;
 
 /// The changes from one set to the next, one a line. Without a set before, everything is new.
@@ -49,18 +51,38 @@ pub fn changes(before: Option<&Set>, after: &Set, revisions: &Revisions) -> Vec<
     if order(old, &after.entries) != order(&after.entries, old) {
         lines.push("the order in which policies are asked changes".to_owned());
     }
-    if let Some(before) = before {
-        if before.roster != after.roster {
-            lines.push(format!("the roster becomes {}", after.roster));
-        }
-        if before.stop != after.stop {
-            lines.push("the bounds at which canaries stop change".to_owned());
-        }
+    if before.is_some_and(|before| before.roster != after.roster) {
+        lines.push(format!("the roster becomes {}", after.roster));
+    }
+    let stop = before.and_then(|before| before.stop);
+    if stop != after.stop {
+        lines.push(match after.stop {
+            Some(bounds) => stops(&bounds),
+            None => "canaries do not stop by themselves any more".to_owned(),
+        });
     }
     if lines.is_empty() {
         lines.push("nothing changes".to_owned());
     }
     lines
+}
+
+/// When canaries stop, in words. A bound of 100 percent is none.
+fn stops(bounds: &StopBounds) -> String {
+    let share = |hundredths: u16| format!("{}.{:02} %", hundredths / 100, hundredths % 100);
+    let above: Vec<String> = [(bounds.denied, "denied"), (bounds.aborted, "aborted")]
+        .into_iter()
+        .filter(|(bound, _)| *bound < 10_000)
+        .map(|(bound, what)| format!("more than {} of them were {what}", share(bound)))
+        .collect();
+    match above.is_empty() {
+        true => "bounds that no canary can exceed".to_owned(),
+        false => format!(
+            "a canary stops by itself once it has decided {} times and {}; the enforcing revision decides from then on",
+            bounds.decisions,
+            above.join(" or ")
+        ),
+    }
 }
 
 /// What a new roster changes: how many must agree, and who may do what by which keys.
@@ -262,6 +284,26 @@ mod tests {
         assert_eq!(changes(Some(&before), &before, &all), ["nothing changes"]);
         let first = changes(None, &before, &all).join("\n");
         assert!(first.contains("all namespaces"), "{first}");
+    }
+
+    #[test]
+    fn bounds_are_told_in_words() {
+        let before = set(1, &[]);
+        let mut after = set(2, &[]);
+        after.stop = Some(StopBounds {
+            decisions: 200,
+            denied: 525,
+            aborted: 10_000,
+        });
+        let none = Revisions::new();
+        let told = changes(Some(&before), &after, &none).join("\n");
+        assert!(
+            told.contains("decided 200 times and more than 5.25 % of them were denied;"),
+            "{told}"
+        );
+        let told = changes(Some(&after), &before, &none);
+        assert_eq!(told, ["canaries do not stop by themselves any more"]);
+        assert_eq!(changes(Some(&after), &after, &none), ["nothing changes"]);
     }
 
     #[test]

@@ -1,20 +1,20 @@
 //! A set with everything that it takes to decide under it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use sealwright_identity::{Digest, SpiffeId};
 use sealwright_policy_wasm::Policy;
 use sealwright_statement::Sealed;
-use sealwright_statement::policy::{Mode, Revision, Revisions, Set, enforcing, shadows};
+use sealwright_statement::policy::{Revision, Revisions, Set, enforcing, shadows};
 
 /// A policy set whose policies are compiled. It does not change.
 #[derive(Debug)]
 pub struct ActiveSet {
     pub(super) set: Sealed<Set>,
-    /// Without the canaries, once the gate has stopped them.
+    /// Without the canaries that the gate has stopped.
     pub(super) effective: Set,
-    pub(super) canaries_stopped: bool,
+    pub(super) stopped: BTreeSet<Digest>,
     pub(super) revisions: Revisions,
     pub(super) policies: BTreeMap<Digest, Arc<Policy>>,
 }
@@ -33,6 +33,8 @@ pub struct Asked {
 pub struct Deciders {
     /// The number of the set; 0 where there is none.
     pub number: u64,
+    /// How many canaries of the set were stopped.
+    pub stops: u32,
     /// All must allow, in order.
     pub enforcing: Vec<Asked>,
     /// What they say is counted.
@@ -43,20 +45,14 @@ impl ActiveSet {
     /// Puts it together.
     pub(super) fn new(
         set: Sealed<Set>,
-        canaries_stopped: bool,
+        stopped: BTreeSet<Digest>,
         revisions: Revisions,
         policies: BTreeMap<Digest, Arc<Policy>>,
     ) -> Self {
-        let mut effective = Set::clone(&set);
-        if canaries_stopped {
-            effective
-                .entries
-                .retain(|entry| !matches!(entry.mode, Mode::Canary(_)));
-        }
         Self {
+            effective: set.without(&stopped),
             set,
-            effective,
-            canaries_stopped,
+            stopped,
             revisions,
             policies,
         }
@@ -72,9 +68,9 @@ impl ActiveSet {
         self.set.digest()
     }
 
-    /// Whether the gate stopped its canaries.
-    pub fn canaries_stopped(&self) -> bool {
-        self.canaries_stopped
+    /// Its canaries that the gate stopped.
+    pub fn stopped(&self) -> &BTreeSet<Digest> {
+        &self.stopped
     }
 
     /// How many revisions it has code for.
@@ -99,6 +95,7 @@ impl ActiveSet {
         };
         Some(Deciders {
             number: self.number(),
+            stops: u32::try_from(self.stopped.len()).unwrap_or(u32::MAX),
             enforcing: enforcing.into_iter().map(asked).collect::<Option<_>>()?,
             shadows: shadows
                 .into_iter()
@@ -122,6 +119,6 @@ impl Deciders {
         let revisions = |deciders: &Self| -> Vec<Digest> {
             deciders.enforcing.iter().map(|asked| asked.revision).collect()
         };
-        self.number == other.number && revisions(self) == revisions(other)
+        (self.number, self.stops) == (other.number, other.stops) && revisions(self) == revisions(other)
     }
 }

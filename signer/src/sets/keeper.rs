@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{error, info};
 
 use super::active::ActiveSet;
-use super::load::{Ready, SetError, Source};
+use super::load::{self, Ready, SetError, Source};
 
 /// The time between two looks when nobody asks for one.
 const LOOK: Duration = Duration::from_secs(2);
@@ -218,9 +218,10 @@ impl SetKeeper {
             return Ok(false);
         }
         let before = self.sets.current().flatten();
-        let is_known = before.as_ref().is_some_and(|set| {
-            set.digest().to_string() == state.set && set.canaries_stopped() == state.canaries_stopped
-        });
+        let stopped = load::stopped(&state)?;
+        let is_known = before
+            .as_ref()
+            .is_some_and(|set| set.digest().to_string() == state.set && *set.stopped() == stopped);
         if !is_known {
             let prepared = Arc::clone(&shared.prepared.lock());
             let deadline = Instant::now() + LOAD;
@@ -233,7 +234,7 @@ impl SetKeeper {
                 digest = %set.digest(),
                 policies = set.len(),
                 approvals = if state.rehearsal { "none".to_owned() } else { state.approvals.to_string() },
-                canaries_stopped = set.canaries_stopped(),
+                canaries_stopped = set.stopped().len(),
                 "a policy set is in force"
             );
             shared.seen.send_modify(|seen| {

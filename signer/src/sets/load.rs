@@ -1,6 +1,6 @@
 //! From digests at the gate to a set that can decide.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -110,7 +110,7 @@ impl Source {
         let ready = self.ready(&set, before, prepared, deadline).await?;
         Ok(ActiveSet::new(
             set,
-            state.canaries_stopped,
+            stopped(state)?,
             ready.revisions,
             ready.policies,
         ))
@@ -300,6 +300,14 @@ pub fn limits(revision: &Revision) -> Limits {
         },
         ..defaults
     }
+}
+
+/// The canaries that the gate stopped.
+pub(super) fn stopped(state: &PolicyState) -> Result<BTreeSet<Digest>, SetError> {
+    let stopped = state.canaries.iter().filter(|canary| canary.stopped_micros != 0);
+    stopped
+        .map(|canary| digest("a canary that was stopped", &canary.revision))
+        .collect()
 }
 
 pub(crate) fn digest(what: &'static str, text: &str) -> Result<Digest, SetError> {

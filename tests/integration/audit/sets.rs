@@ -8,7 +8,7 @@ use std::time::Duration;
 use sealwright_identity::{Digest, Timestamp};
 use sealwright_statement::{
     Signed,
-    policy::{Canary, Mode, Revision, Revocation, Set, bucket, canonical_settings},
+    policy::{Canary, Mode, Revision, Revocation, Set, StopBounds, bucket, canonical_settings},
 };
 
 use super::{CONTRADICTED, WEB};
@@ -231,4 +231,55 @@ async fn a_change_that_was_judged_at_another_time_is_a_finding() {
     *judged_at = earlier.micros().to_be_bytes().to_vec();
     let found = peopled.verdict(&forged);
     assert_eq!(found.codes, ["change", "set"], "{:#}", found.said);
+}
+
+/// A stop takes effect for an auditor only where the records ask for it; all that was decided without the canary then
+/// contradicts the set.
+#[tokio::test]
+async fn a_forged_stop_is_found() {
+    let mut peopled = Peopled::new().await;
+    let baseline = |revision: &&Signed<Revision>| revision.statement.policy.as_str() == "baseline";
+    let revision = peopled.revisions.iter().find(baseline).unwrap().statement.clone();
+    let canary = Revision {
+        settings: canonical_settings(&serde_json::json!({
+            "trust_domains": ["cluster.local"], "namespaces": ["default"]
+        }))
+        .unwrap(),
+        ..Revision::clone(&revision)
+    };
+    let everybody = Mode::Canary(Canary {
+        hundredths: 10_000,
+        salt: b"12345678".to_vec(),
+    });
+    peopled.add(canary, everybody);
+    peopled.set.stop = Some(StopBounds {
+        decisions: 2,
+        denied: 1_000,
+        aborted: 0,
+    });
+    let set = peopled.agreed(peopled.set.clone());
+    let canary = peopled.set.entries.last().unwrap().revision;
+    let stopped = |counts: [u64; 3]| {
+        let mut ledger = peopled.under(&set, 2);
+        let number = ledger.entries[peopled.place].field(31).clone();
+        let judged_at = ledger.entries[peopled.place].field(33).clone();
+        let mut fields = change(4, number, set.statement.digest(), judged_at, 0);
+        let counts = counts.map(u64::to_be_bytes);
+        fields.push((37, [canary.as_bytes().as_slice(), counts.as_flattened()].concat()));
+        ledger.insert(peopled.place + 1, "policy", fields);
+        peopled.verdict(&ledger)
+    };
+    for (counts, expected) in [
+        ([2, 2, 0], "the records have 0 decisions"),
+        (
+            [2, 0, 0],
+            "the bounds of set 1 do not stop a canary at 2 decisions",
+        ),
+    ] {
+        let found = stopped(counts);
+        assert_eq!(found.code, CONTRADICTED, "{:#}", found.said);
+        assert_eq!(found.codes, ["change", "policies"], "{:#}", found.said);
+        let problem = found.said["findings"][0]["problem"].as_str().unwrap();
+        assert!(problem.contains(expected), "{problem}");
+    }
 }

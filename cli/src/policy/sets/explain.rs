@@ -1,6 +1,6 @@
 //! `policy explain`: policies run on a request that nobody made, on this machine.
 
-use std::{fs, path::PathBuf, process::ExitCode};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::ExitCode};
 
 use sealwright_gate::config::CeilingConfig;
 use sealwright_identity::{Ceiling, Clock as _, Digest, HumanDuration, SystemClock};
@@ -176,13 +176,21 @@ async fn of_signer(
         key: args.key.clone().ok_or_else(missing)?,
     };
     let mut client = wire::connect(&signer).await?;
+    let mut stopped = BTreeSet::new();
     let set: Signed<Set> = match args.set {
         Some(set) => propose::fetch(&mut client, set).await?,
-        None => match &*wire::list(&mut client).await?.active {
-            "" => return Err(Failure::text(Class::Input, "no set is in force")),
-            active => wire::statement(active)?,
-        },
+        None => {
+            let known = wire::list(&mut client).await?;
+            for canary in known.canaries.iter().filter(|canary| canary.stopped_micros != 0) {
+                stopped.insert(wire::digest(&canary.revision)?);
+            }
+            match &*known.active {
+                "" => return Err(Failure::text(Class::Input, "no set is in force")),
+                active => wire::statement(active)?,
+            }
+        }
     };
+    let effective = set.statement.without(&stopped);
     let mut revisions = Revisions::new();
     for entry in &set.statement.entries {
         let revision: Signed<Revision> = propose::fetch(&mut client, entry.revision).await?;
@@ -190,8 +198,8 @@ async fn of_signer(
     }
     let ids = std::slice::from_ref(&args.identity);
     let unknown = || Failure::text(Class::Input, "the set names a revision that is not there");
-    let decide = enforcing(&set.statement, &revisions, &args.issuer, ids).ok_or_else(unknown)?;
-    let watch = shadows(&set.statement, &revisions, &args.issuer, ids).ok_or_else(unknown)?;
+    let decide = enforcing(&effective, &revisions, &args.issuer, ids).ok_or_else(unknown)?;
+    let watch = shadows(&effective, &revisions, &args.issuer, ids).ok_or_else(unknown)?;
     let mut asked = Vec::new();
     for (revision, mode) in decide
         .into_iter()

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use super::{
     ahead::{self, Ahead},
+    bounds,
     wire::{self, Client},
 };
 use crate::{
@@ -75,6 +76,7 @@ pub(super) async fn run(args: &ProposeArgs, output: Output) -> Result<ExitCode, 
             entry.report = Some(report);
         }
     }
+    set.stop = bounds::asked(args)?.unwrap_or(set.stop);
     if let Some(path) = &args.roster {
         let roster: Signed<Roster> = wire::file(path)?;
         set.roster = roster.statement.digest();
@@ -232,19 +234,7 @@ fn put(entries: &mut Vec<Entry>, revision: Digest, mode: Mode, revisions: &Revis
 
 fn canary_of(text: &str) -> Result<(Digest, Mode), Failure> {
     let (revision, percent) = pair(text)?;
-    let (whole, part) = percent.split_once('.').unwrap_or((percent, ""));
-    let malformed = || Failure::text(Class::Usage, format!("{percent:?} is no share such as 5 or 0.25"));
-    let part: u16 = match part.len() {
-        0 => 0,
-        1 => part.parse::<u16>().map_err(|_| malformed())? * 10,
-        2 => part.parse().map_err(|_| malformed())?,
-        _ => return Err(malformed()),
-    };
-    let whole: u16 = whole.parse().map_err(|_| malformed())?;
-    let hundredths = whole
-        .checked_mul(100)
-        .and_then(|whole| whole.checked_add(part))
-        .ok_or_else(malformed)?;
+    let hundredths = bounds::hundredths(percent)?;
     let mut salt = vec![0; SALT_BYTES];
     aws_lc_rs::rand::fill(&mut salt)
         .map_err(|_| Failure::text(Class::Internal, "the system has no random bytes"))?;

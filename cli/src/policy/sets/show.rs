@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use sealwright_identity::Timestamp;
-use sealwright_proto::policy::WatchRequest;
+use sealwright_proto::policy::{CanarySummary, WatchRequest};
 use sealwright_statement::{
     Signed,
     policy::{Roster, Set},
@@ -25,6 +25,7 @@ struct Standing {
     must_agree: u64,
     sets: Vec<Past>,
     revisions: Vec<Known>,
+    canaries: Vec<Counted>,
     proposals: Vec<String>,
 }
 
@@ -45,6 +46,17 @@ struct Known {
     signatures: u32,
     in_force: bool,
     revoked: bool,
+}
+
+/// A canary that stops by itself.
+#[derive(Serialize)]
+struct Counted {
+    revision: String,
+    policy: String,
+    decisions: u64,
+    denied: u64,
+    aborted: u64,
+    stopped: Option<String>,
 }
 
 pub(super) async fn status(args: &StatusArgs, output: Output) -> Result<ExitCode, Failure> {
@@ -93,6 +105,7 @@ pub(super) async fn status(args: &StatusArgs, output: Output) -> Result<ExitCode
                 revoked: revision.revoked,
             })
             .collect(),
+        canaries: list.canaries.into_iter().map(Counted::of).collect(),
         proposals,
     };
     match output {
@@ -100,6 +113,20 @@ pub(super) async fn status(args: &StatusArgs, output: Output) -> Result<ExitCode
         Output::Table => standing.print()?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Counted {
+    fn of(canary: CanarySummary) -> Self {
+        let stopped = (canary.stopped_micros != 0).then_some(canary.stopped_micros);
+        Self {
+            revision: canary.revision,
+            policy: canary.policy,
+            decisions: canary.decisions,
+            denied: canary.denied,
+            aborted: canary.aborted,
+            stopped: stopped.map(|micros| Timestamp::from_micros(micros).to_string()),
+        }
+    }
 }
 
 impl Standing {
@@ -140,6 +167,21 @@ impl Standing {
                 ]
             }),
         )?;
+        if !self.canaries.is_empty() {
+            output::table(
+                &["canary", "revision", "decisions", "denied", "aborted", "stopped"],
+                self.canaries.iter().map(|canary| {
+                    vec![
+                        canary.policy.clone(),
+                        canary.revision.clone(),
+                        canary.decisions.to_string(),
+                        canary.denied.to_string(),
+                        canary.aborted.to_string(),
+                        canary.stopped.clone().unwrap_or_else(|| "no".to_owned()),
+                    ]
+                }),
+            )?;
+        }
         output::table(&["proposed"], self.proposals.iter().map(|set| vec![set.clone()]))
     }
 }
@@ -149,6 +191,8 @@ struct Seen {
     number: u64,
     set: String,
     policies: u32,
+    /// Canaries that its bounds stopped.
+    stopped: Vec<String>,
 }
 
 pub(super) async fn watch(args: &WatchArgs, output: Output) -> Result<ExitCode, Failure> {
@@ -163,13 +207,20 @@ pub(super) async fn watch(args: &WatchArgs, output: Output) -> Result<ExitCode, 
             number: set.number,
             set: set.digest,
             policies: set.policies,
+            stopped: set.stopped,
         };
         match output {
             Output::Json => output::json(&seen)?,
-            Output::Table => output::line(&format!(
-                "{}  {}  {} policies",
-                seen.number, seen.set, seen.policies
-            ))?,
+            Output::Table => {
+                let stopped = match seen.stopped.len() {
+                    0 => String::new(),
+                    stopped => format!(", {stopped} canaries stopped"),
+                };
+                output::line(&format!(
+                    "{}  {}  {} policies{stopped}",
+                    seen.number, seen.set, seen.policies
+                ))?;
+            }
         }
     }
     Ok(ExitCode::SUCCESS)

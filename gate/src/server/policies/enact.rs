@@ -29,6 +29,7 @@ pub(super) async fn begin(
         approvals: 0,
         seeded: rehearsal,
         brings,
+        stopped: None,
     };
     ledger.policy(&entry).await?;
     let mut history = History::begin(roster.statement);
@@ -63,6 +64,7 @@ impl Policies {
             approvals: people(approved.verdict().counted.len()),
             seeded,
             brings,
+            stopped: None,
         };
         // Applied to a copy first: nothing that could fail comes after the entry.
         let mut next = history.clone();
@@ -91,6 +93,7 @@ impl Policies {
             approvals: people(approved.verdict().counted.len()),
             seeded: false,
             brings: vec![store(&self.ledger, revocation).await?],
+            stopped: None,
         };
         let mut next = history.clone();
         next.revoke(approved);

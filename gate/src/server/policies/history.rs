@@ -4,15 +4,19 @@
 //! only by [`History::apply`], whose [`Approved`] only the judgement makes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sealwright_identity::{Digest, Timestamp};
-use sealwright_ledger::StatementRef;
+use sealwright_ledger::{CanaryStop, StatementRef};
 use sealwright_statement::policy::{
-    self, Approved, ApprovedRevocation, Case, Pushers, QuorumError, Restorable, Revision, Revisions,
-    Revocation, Roster, Set, Verdict,
+    self, Approved, ApprovedRevocation, CanaryCounts, Case, Pushers, QuorumError, Restorable, Revision,
+    Revisions, Revocation, Roster, Set, Verdict,
 };
 use sealwright_statement::{Sealed, Signed};
 
+use tokio::sync::Notify;
+
+use super::canaries::Counters;
 use super::high_water::Standing;
 use super::in_force::InForce;
 
@@ -33,6 +37,11 @@ pub(super) struct Activated {
     pub(super) until: Option<Timestamp>,
     pub(super) approvals: u32,
     pub(super) seeded: bool,
+    /// The entry by which it took effect, where it was read from the ledger.
+    pub(super) sequence: u64,
+    /// What its bounded canaries come to. The same for as long as it is in force.
+    pub(super) counters: Option<Arc<Counters>>,
+    pub(super) stops: BTreeMap<Digest, Timestamp>,
 }
 
 /// All that ever decided.
@@ -47,6 +56,8 @@ pub(super) struct History {
     /// From a statement to the blob with its armoured file.
     blobs: BTreeMap<Digest, Digest>,
     standing: Standing,
+    /// Woken when a bound may be exceeded.
+    exceeded: Arc<Notify>,
 }
 
 /// In which surroundings something is judged.
@@ -72,7 +83,13 @@ impl History {
             pushers: Pushers::new(),
             revoked: BTreeSet::new(),
             blobs: BTreeMap::new(),
+            exceeded: Arc::default(),
         }
+    }
+
+    /// Woken when a bound may be exceeded.
+    pub(super) fn exceeded(&self) -> Arc<Notify> {
+        Arc::clone(&self.exceeded)
     }
 
     pub(super) const fn roster(&self) -> &Sealed<Roster> {
@@ -104,6 +121,14 @@ impl History {
         self.revisions.contains_key(revision)
     }
 
+    /// The revisions that a set names.
+    pub(super) fn revisions_of(&self, set: &Set) -> Revisions {
+        let named = set.entries.iter().map(|entry| entry.revision);
+        named
+            .filter_map(|digest| Some((digest, self.revisions.get(&digest)?.clone())))
+            .collect()
+    }
+
     /// The blob with a statement's armoured file.
     pub(super) fn blob_of(&self, statement: &Digest) -> Option<Digest> {
         self.blobs.get(statement).copied()
@@ -111,12 +136,9 @@ impl History {
 
     /// What requests meet.
     pub(super) fn in_force(&self, deployment: Digest) -> InForce {
-        let set = self
-            .active()
-            .map(|active| (&active.set, active.approvals, active.seeded));
         let approvals = self.sets.iter().map(|(number, set)| (*number, set.approvals));
         InForce::new(
-            set,
+            self.active(),
             deployment,
             &self.revisions,
             &self.revoked,
@@ -200,6 +222,7 @@ impl History {
             last.get_mut().until = Some(at);
         }
         let set = approved.set().statement.clone();
+        let counters = Counters::of(&set, &self.exceeded);
         self.sets.insert(
             set.number,
             Activated {
@@ -208,9 +231,47 @@ impl History {
                 until: None,
                 approvals: u32::try_from(approved.verdict().counted.len()).unwrap_or(u32::MAX),
                 seeded,
+                sequence: 0,
+                counters,
+                stops: BTreeMap::new(),
             },
         );
         Ok(())
+    }
+
+    /// Where the entry of the set in force lies.
+    pub(super) fn placed(&mut self, sequence: u64) {
+        if let Some(mut active) = self.sets.last_entry() {
+            active.get_mut().sequence = sequence;
+        }
+    }
+
+    /// The canaries of the set in force whose bounds are exceeded, with what they came to.
+    pub(super) fn due(&self) -> Vec<(Digest, CanaryCounts)> {
+        let Some(active) = self.active() else {
+            return Vec::new();
+        };
+        let counters = active.counters.iter().flat_map(|counters| counters.exceeded());
+        let running = counters.filter(|(canary, _)| !active.stops.contains_key(canary));
+        running.collect()
+    }
+
+    /// Whether a stop is one that the set in force asks for.
+    pub(super) fn may_stop(&self, set: Digest, stop: &CanaryStop) -> bool {
+        let counts = counts_of(stop);
+        self.active().is_some_and(|active| {
+            active.set.digest() == set
+                && active.set.bounded().any(|(canary, _)| canary == stop.revision)
+                && active.set.stop.is_some_and(|bounds| bounds.are_exceeded(&counts))
+                && !active.stops.contains_key(&stop.revision)
+        })
+    }
+
+    /// The canary decides nothing from now on.
+    pub(super) fn stop(&mut self, canary: Digest, at: Timestamp) {
+        if let Some(mut active) = self.sets.last_entry() {
+            active.get_mut().stops.insert(canary, at);
+        }
     }
 
     /// The revision is gone for ever.
@@ -264,5 +325,13 @@ impl History {
             }),
             now: around.now,
         }
+    }
+}
+
+const fn counts_of(stop: &CanaryStop) -> CanaryCounts {
+    CanaryCounts {
+        decisions: stop.decisions,
+        denied: stop.denied,
+        aborted: stop.aborted,
     }
 }

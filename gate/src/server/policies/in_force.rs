@@ -4,12 +4,16 @@
 //! says has a part in it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use sealwright_identity::{Digest, SpiffeId};
 use sealwright_ledger::SetRef;
+use sealwright_proto::gate::Decision;
 use sealwright_statement::Sealed;
-use sealwright_statement::policy::{Revisions, Set, enforcing};
+use sealwright_statement::policy::{CanaryCounts, Revisions, Set, enforcing};
 
+use super::canaries::{Counters, Known, Tally};
+use super::history::Activated;
 use crate::issuers::PolicyIdentity;
 
 /// The policy set in force.
@@ -28,6 +32,10 @@ struct Active {
     seeded: bool,
     /// Of this deployment: else nothing is issued under it.
     ours: bool,
+    /// The set without the canaries that were stopped.
+    effective: Set,
+    stopped: BTreeSet<Digest>,
+    counters: Option<Arc<Counters>>,
     revisions: Revisions,
     policies: BTreeMap<Digest, PolicyIdentity>,
 }
@@ -68,13 +76,15 @@ pub enum NothingInForce {
 
 impl InForce {
     pub(super) fn new(
-        set: Option<(&Sealed<Set>, u32, bool)>,
+        active: Option<&Activated>,
         deployment: Digest,
         all: &Revisions,
         revoked: &BTreeSet<Digest>,
         approvals: BTreeMap<u64, u32>,
     ) -> Self {
-        let active = set.map(|(set, approvals, seeded)| {
+        let active = active.map(|active| {
+            let set = &active.set;
+            let stopped: BTreeSet<Digest> = active.stops.keys().copied().collect();
             let named = set.entries.iter().map(|entry| entry.revision);
             let revisions: Revisions = named
                 .filter_map(|digest| Some((digest, all.get(&digest)?.clone())))
@@ -89,9 +99,12 @@ impl InForce {
             });
             Active {
                 set: set.clone(),
-                approvals,
-                seeded,
+                approvals: active.approvals,
+                seeded: active.seeded,
                 ours: set.deployment == deployment,
+                effective: set.without(&stopped),
+                stopped,
+                counters: active.counters.clone(),
                 policies: policies.collect(),
                 revisions,
             }
@@ -106,6 +119,55 @@ impl InForce {
     /// The number of the set; 0 where there is none.
     pub(in crate::server) fn number(&self) -> u64 {
         self.active.as_ref().map_or(0, |active| active.set.number)
+    }
+
+    /// How many of its canaries were stopped.
+    pub(in crate::server) fn stops(&self) -> u32 {
+        let stops = self.active.as_ref().map_or(0, |active| active.stopped.len());
+        u32::try_from(stops).unwrap_or(u32::MAX)
+    }
+
+    /// Whether a decision was made before a canary of this set was stopped, and by that one.
+    pub(in crate::server) fn was_by_a_stopped_canary(&self, decision: &Decision) -> bool {
+        let Some(active) = &self.active else { return false };
+        decision.set_number == active.set.number
+            && decision.stops < self.stops()
+            && decision.policies.iter().any(|policy| {
+                let mut stopped = active.stopped.iter();
+                stopped.any(|stopped| stopped.to_string() == policy.revision)
+            })
+    }
+
+    /// What a record counts for, once it is written.
+    pub(in crate::server) fn tally(&self, identities: &[String], decision: Option<&Decision>) -> Tally {
+        let Some(active) = self.active.as_ref().filter(|active| active.counters.is_some()) else {
+            return Tally::default();
+        };
+        let known = Known {
+            set: &active.set,
+            revisions: &active.revisions,
+            stopped: &active.stopped,
+        };
+        known.tally(identities, decision)
+    }
+
+    /// What its bounded canaries come to, by policy.
+    pub(super) fn canaries(&self) -> Vec<(String, CanaryCounts)> {
+        let Some(active) = &self.active else {
+            return Vec::new();
+        };
+        let counters = active.counters.iter().flat_map(|counters| counters.all());
+        let named = counters.filter_map(|(revision, counts)| {
+            Some((active.revisions.get(&revision)?.policy.to_string(), counts))
+        });
+        named.collect()
+    }
+
+    /// A record of that is on disk.
+    pub(in crate::server) fn count(&self, tally: &Tally) {
+        if let Some(counters) = self.active.as_ref().and_then(|active| active.counters.as_ref()) {
+            counters.count(tally);
+        }
     }
 
     /// Whether the set was made from the configuration.
@@ -153,7 +215,7 @@ impl InForce {
             return Err(NothingInForce::Foreign(number));
         }
         let unknown = || NothingInForce::Unknown(number);
-        let list = enforcing(&active.set, &active.revisions, issuer, ids).ok_or_else(unknown)?;
+        let list = enforcing(&active.effective, &active.revisions, issuer, ids).ok_or_else(unknown)?;
         if list.is_empty() {
             return Err(NothingInForce::Nobody(number));
         }

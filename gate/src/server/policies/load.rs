@@ -86,10 +86,21 @@ impl Entry {
             (Some(_), PolicyEvent::Roster) => return Err(damaged("a roster was there before it")),
             (Some(mut history), PolicyEvent::Set) => {
                 self.set(&mut history)?;
+                history.placed(self.sequence);
                 history
             }
             (Some(mut history), PolicyEvent::Revocation) => {
                 self.revocation(&mut history)?;
+                history
+            }
+            (Some(mut history), PolicyEvent::Stop) => {
+                let stop = self.entry.stopped.ok_or_else(|| damaged("it names no canary"))?;
+                if !history.may_stop(self.entry.statement, &stop) {
+                    return Err(damaged(
+                        "it stops a canary that no bound of the set in force stops",
+                    ));
+                }
+                history.stop(stop.revision, self.entry.judged_at);
                 history
             }
         };

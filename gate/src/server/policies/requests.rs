@@ -7,8 +7,8 @@ use std::sync::Arc;
 use sealwright_identity::Digest;
 use sealwright_ledger::{BlobKind, Error as LedgerError};
 use sealwright_proto::gate::{
-    PolicyActivation, PolicyFetch, PolicyFetched, PolicyStaged, PolicyState, PolicyUpload, PolicyUploaded,
-    policy_fetch, policy_upload,
+    PolicyActivation, PolicyCanary, PolicyFetch, PolicyFetched, PolicyStaged, PolicyState, PolicyUpload,
+    PolicyUploaded, policy_fetch, policy_upload,
 };
 use sealwright_runtime::Chain;
 use sealwright_statement::Envelope;
@@ -143,7 +143,7 @@ impl Policies {
             approvals: active.map_or(0, |active| active.approvals),
             history: recent,
             staged: waiting,
-            canaries_stopped: false,
+            canaries: active.map_or_else(Vec::new, canaries),
         })
     }
 
@@ -248,6 +248,18 @@ fn activation(set: &Activated) -> PolicyActivation {
         approvals: set.approvals,
         seeded: set.seeded,
     }
+}
+
+fn canaries(active: &Activated) -> Vec<PolicyCanary> {
+    let counters = active.counters.iter().flat_map(|counters| counters.all());
+    let canaries = counters.map(|(revision, counts)| PolicyCanary {
+        revision: revision.to_string(),
+        decisions: counts.decisions,
+        denied: counts.denied,
+        aborted: counts.aborted,
+        stopped_micros: active.stops.get(&revision).map_or(0, |at| at.micros()),
+    });
+    canaries.collect()
 }
 
 /// Whose keys signed, by the roster in force. For people to read: nothing is decided by it.

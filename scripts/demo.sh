@@ -30,6 +30,10 @@ field() { sed -n "s/.*\"$1\":\"\([^\"]*\)\".*/\1/p" <<<"$2"; }
 grpc=$(field grpc "$ready")
 bundle=$(field trust_bundle "$ready")
 
+step "the CA key was made by a rehearsed key ceremony; its transcript is verified with public data"
+roster=$(sed -n 's/^rosters = \["\(sha256:[0-9a-f]*\)"\]$/\1/p' "$home/sealwright.toml")
+"$sealwright" ceremony verify "$home/ceremony" --roster "$roster"
+
 step "issue: a CSR and a Kubernetes-shaped token, over TLS, on Istio's protocol"
 (umask 077; "$sealwright" dev token --home "$home" --namespace default --service-account web >"$demo/token")
 "$sealwright" issue --server "$grpc" --ca-file "$bundle" --token-file "$demo/token" --out "$demo/web" --output json | tee "$demo/issued.json"

@@ -17,6 +17,39 @@ use crate::error::Error;
 /// Longer than any of its calls takes; a program that hangs must not hold the room.
 const DEADLINE: Duration = Duration::from_secs(60);
 
+/// What the second verifier came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Second {
+    /// It said that something is good.
+    Witnessed(Witnessed),
+    /// There is none: only a rehearsal goes on with one verifier.
+    One(OneVerifier),
+}
+
+/// There is no second verifier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct OneVerifier {
+    /// Why.
+    pub(crate) one_verifier: String,
+}
+
+impl Second {
+    /// Takes what was witnessed, or, where that is enough, that the program is not there.
+    pub(crate) fn of(
+        one_is_enough: bool,
+        witness: impl FnOnce() -> Result<Witnessed, Error>,
+    ) -> Result<Self, Error> {
+        if one_is_enough && Program::find().is_err() {
+            return Ok(Self::One(OneVerifier {
+                one_verifier: "openssl is not in the PATH".to_owned(),
+            }));
+        }
+        witness().map(Self::Witnessed)
+    }
+}
+
 /// Which program said that something is good.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::head::{Head, Outcome};
 use crate::id::CeremonyId;
 use crate::journal::{Journal, JournalError, Note, Subject};
+use crate::openssl::{Second, Witnessed};
 use crate::outputs::{self, OutputFile};
 use crate::plan::{ApproverRosterStep, Plan, Step};
 use crate::preconditions::{Place, Prepared, Surroundings};
@@ -355,6 +356,27 @@ impl Run<'_> {
     fn say(&mut self, line: &str) {
         if let Some(room) = &mut self.room {
             room.say(line);
+        }
+    }
+
+    /// The second verifier. A rehearsal goes on without it, and says so.
+    fn second(
+        &mut self,
+        step: &str,
+        call: &str,
+        witness: impl FnOnce() -> Result<Witnessed, Error>,
+    ) -> Result<(), Error> {
+        let rehearsal = self.plan.rehearsal;
+        let second = self
+            .journal
+            .observe(step, call, || Second::of(rehearsal, witness))?;
+        match second {
+            Second::Witnessed(_) => Ok(()),
+            Second::One(why) if rehearsal => {
+                self.say(&format!("one verifier: {}", why.one_verifier));
+                Ok(())
+            }
+            Second::One(_) => Err(Error::check(step, "one verifier is enough for a rehearsal only")),
         }
     }
 

@@ -307,6 +307,12 @@ fn signatures(head: &Signed<Head>, approved: &ApprovedPlan) -> Result<BTreeMap<S
 /// What is not wrong, and yet worth a thought.
 fn remarks(events: &[Event]) -> Vec<String> {
     let mut remarks = Vec::new();
+    if events
+        .iter()
+        .any(|event| event.data.get("one_verifier").is_some())
+    {
+        remarks.push("one verifier: there was no openssl to look at what was made".to_owned());
+    }
     for (one, next) in events.iter().zip(events.iter().skip(1)) {
         if next.time < one.time {
             remarks.push(format!(

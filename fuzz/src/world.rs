@@ -180,6 +180,7 @@ fn issuers(folder: &std::path::Path) -> Issuers {
     });
     let issuer = IssuerConfig {
         max_renewal_age: None,
+        ceremony: None,
         name: "default".to_owned(),
         key: "pkcs11:object=issuing".to_owned(),
         chain: file("chain.pem", certificate(&tbs)),

@@ -127,7 +127,7 @@ impl GateFile {
         Ok(())
     }
 
-    /// Whether nobody has to agree on what decides: every issuer is marked so.
+    /// Whether nobody relies on it, so that nobody need agree on what decides: every issuer is marked so.
     #[must_use]
     pub fn is_rehearsal(&self) -> bool {
         policy_sets::rehearsal(&self.issuers)

@@ -31,7 +31,7 @@ async fn filled() -> Home {
     for deed in ["deny", "loop", "hour"] {
         home.append(&policy(deed, HOSTILE, &format!("{{ decide = {deed:?} }}")))
             .append(&format!(
-                "[[issuers]]\nname = {deed:?}\nkey = \"pkcs11:object=issuing;id=%01\"\nchain = \"issuer-chain.pem\"\n\
+                "[[issuers]]\nname = {deed:?}\nkey = \"pkcs11:object=issuing\"\nchain = \"issuer-chain.pem\"\n\
                  roots = \"roots.pem\"\nrehearsal = true\npolicies = [{deed:?}]\n"
             ));
     }

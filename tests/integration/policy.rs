@@ -34,7 +34,7 @@ fn baseline(name: &str, rest: &str) -> String {
 /// An issuer with the home's own key.
 fn issuer(name: &str, policies: &[&str]) -> String {
     format!(
-        "[[issuers]]\nname = {name:?}\nkey = \"pkcs11:object=issuing;id=%01\"\nchain = \"issuer-chain.pem\"\n\
+        "[[issuers]]\nname = {name:?}\nkey = \"pkcs11:object=issuing\"\nchain = \"issuer-chain.pem\"\n\
          roots = \"roots.pem\"\nrehearsal = true\npolicies = {policies:?}\n"
     )
 }

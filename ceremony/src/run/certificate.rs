@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Draw, Hex, Run, officer};
 use crate::chain::{MadeCertificate, MadeKey};
 use crate::error::Error;
-use crate::openssl::{self, Witnessed};
+use crate::openssl;
 use crate::plan::{CertificateStep, Profile, RootStep};
 use crate::throwaway;
 
@@ -135,7 +135,7 @@ impl Run<'_> {
             key: key.clone(),
         };
         made.validate(profile.not_before)?;
-        let _: Witnessed = self.journal.observe(name, "openssl", || {
+        self.second(name, "openssl", || {
             openssl::certificate(&made.der, &made.parents, profile.not_before)
         })?;
         self.journal.fact(

@@ -8,7 +8,7 @@ use super::certificate::Issuer;
 use crate::chain::MadeCertificate;
 use crate::error::Error;
 use crate::older::Older;
-use crate::openssl::{self, Witnessed};
+use crate::openssl;
 use crate::plan::{CrossStep, Step};
 use crate::transcript::chain;
 
@@ -39,7 +39,7 @@ impl Run<'_> {
         for Crossed { over, made, at } in self.crossed() {
             made.validate(at)?;
             let call = format!("openssl/{}", made.name);
-            let _: Witnessed = self.journal.observe(over.as_str(), &call, || {
+            self.second(over.as_str(), &call, || {
                 openssl::certificate(&made.der, &made.parents, at)
             })?;
         }

@@ -15,7 +15,7 @@ use crate::attributes::{self, Ordered, PairReport};
 use crate::chain::MadeKey;
 use crate::error::Error;
 use crate::journal::Attempt;
-use crate::openssl::{self, Witnessed};
+use crate::openssl;
 use crate::plan::{Custody, KeyStep, Purpose};
 
 /// Octets of a `CKA_ID`.
@@ -208,9 +208,7 @@ impl Run<'_> {
         let name = key.name.as_str();
         let plan = self.approved.plan().digest();
         let der = self.confirm((name, "C_Sign/possession"), key, &plan)?;
-        let _: Witnessed = self
-            .journal
-            .observe(name, "openssl/possession", || openssl::request(&der))?;
+        self.second(name, "openssl/possession", || openssl::request(&der))?;
         self.possession.insert(key.name.clone(), der);
         Ok(())
     }

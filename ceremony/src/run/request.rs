@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Hex, Run, officer};
 use crate::chain::{MadeCertificate, MadeKey};
 use crate::error::Error;
-use crate::openssl::{self, Witnessed};
+use crate::openssl;
 use crate::plan::{CsrStep, ImportStep};
 
 #[derive(Serialize)]
@@ -50,7 +50,7 @@ impl Run<'_> {
             &Signable::CertificationRequest(tbs.clone()),
         )?;
         let der = tbs.assemble(&signature);
-        let _: Witnessed = self.journal.observe(name, "openssl", || openssl::request(&der))?;
+        self.second(name, "openssl", || openssl::request(&der))?;
         self.journal.fact(
             name,
             "request",
@@ -103,7 +103,7 @@ impl Run<'_> {
             },
         };
         made.validate(at)?;
-        let _: Witnessed = self.journal.observe(name, "openssl", || {
+        self.second(name, "openssl", || {
             openssl::certificate(&made.der, &made.parents, at)
         })?;
         self.journal.fact(

@@ -56,6 +56,11 @@ impl Home {
         self.0.join("issuer-chain.pem")
     }
 
+    /// The transcript of the ceremony that made the CA.
+    pub(crate) fn ceremony(&self) -> PathBuf {
+        self.0.join("ceremony")
+    }
+
     pub(crate) fn pin(&self) -> PathBuf {
         self.0.join("pin")
     }
@@ -226,10 +231,15 @@ fn fill(
         let file = template::softhsm_conf(&home.tokens());
         files::write(&made.softhsm_conf(), file.as_bytes(), 0o644)?;
     }
+    let fragment = made.ceremony().join("sealwright.toml");
+    let keys = fs::read_to_string(&fragment).or_fail_doing(Class::Internal, fragment.display())?;
+    let keys = template::Keys::from_fragment(&keys)
+        .ok_or_else(|| Failure::text(Class::Internal, "the ceremony says nothing of its keys"))?;
     let config = template::config(&template::Values {
         module,
         token: &label,
         softhsm,
+        keys: &keys,
         environment: &if softhsm { Vec::new() } else { module_environment() },
     });
     files::write(&made.config(), config.as_bytes(), 0o644)?;

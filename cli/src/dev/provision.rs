@@ -1,15 +1,18 @@
-//! The child of `sealwright dev` that makes the token, the keys in it, and their certificates.
+//! The child of `sealwright dev` that makes the CA: a rehearsed key ceremony, run by the code of every other.
+//!
+//! One person, whose key is thrown away when it has signed; no questions. What it leaves is a transcript like any, which
+//! the gate verifies at its first start.
 
-use std::{ffi::OsString, path::Path, process::ExitCode, time::Duration};
+use std::{ffi::OsString, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
-use sealwright_hsm::{
-    KeyHandle, Metrics, Pin, PinSource, PoolConfig, SessionPool, Signable, Token, TokenConfig, TokenSelector,
-    provision, softhsm::TokenFolder,
+use sealwright_ceremony::{
+    Approval, ApprovedPlan, Ceremony, CeremonyId, Error, LintedPlan, PinFor, Place, Role, Room, Roster,
+    Surroundings, journal::Crash,
 };
-use sealwright_identity::{Clock, KeyType, SerialNumber, SystemClock, Timestamp, Validity};
-use sealwright_x509::{
-    AuthorityFields, AuthorityTbs, BACKDATING, IssuerChain, SignatureAlgorithm, name::authority_name, pem,
-};
+use sealwright_hsm::{Pin, PinSource, softhsm::TokenFolder};
+use sealwright_identity::{Clock, Digest, SystemClock, Timestamp};
+use sealwright_statement::{FileSigner, KeyKind, Sealed, Signed, Signer as _};
+use sealwright_x509::BACKDATING;
 
 use super::home::Home;
 use crate::{
@@ -22,8 +25,21 @@ const DAY: Duration = Duration::from_secs(86_400);
 const ROOT_LIFE: Duration = DAY.saturating_mul(3650);
 const ISSUER_LIFE: Duration = DAY.saturating_mul(1825);
 
-/// RSA keys take seconds to make and milliseconds to sign with.
-const SIGN_DEADLINE: Duration = Duration::from_secs(30);
+/// What tokens other than SoftHSM may leave unsaid of a development key.
+const UNSAID: [&str; 12] = [
+    "CKA_ALLOWED_MECHANISMS",
+    "CKA_ALWAYS_SENSITIVE",
+    "CKA_DECRYPT",
+    "CKA_DERIVE",
+    "CKA_ENCRYPT",
+    "CKA_KEY_GEN_MECHANISM",
+    "CKA_LOCAL",
+    "CKA_MODIFIABLE",
+    "CKA_NEVER_EXTRACTABLE",
+    "CKA_SIGN_RECOVER",
+    "CKA_UNWRAP",
+    "CKA_WRAP",
+];
 
 /// The child's command line.
 pub(super) fn arguments(home: &Path, module: &Path, label: &str, algorithm: Algorithm) -> Vec<OsString> {
@@ -42,21 +58,39 @@ pub(super) fn arguments(home: &Path, module: &Path, label: &str, algorithm: Algo
 
 pub(crate) fn run(args: &ProvisionArgs) -> Result<ExitCode, Failure> {
     let home = Home::at(&args.home);
-    let token = make_token(&home, args)?;
-    let key_type = args.algorithm.key_type();
-    let key = |label: &str, id: u8, key_type: KeyType| {
-        provision::generate_key_pair(&token, label, &[id], key_type)
-            .or_fail_doing(Class::Usage, format!("cannot make the {label} key"))
+    let (operator, _thrown_away) = FileSigner::generate(KeyKind::P256).or_fail(Class::Internal)?;
+    let roster = roster(&operator)?;
+    let plan = plan(args, &roster.digest())?;
+    let mut approval =
+        Signed::unsigned(Sealed::new(Approval::of(&plan, Role::Operator)).or_fail(Class::Internal)?);
+    approval.sign(&operator).or_fail(Class::Internal)?;
+    let clock = SystemClock;
+    let approved = ApprovedPlan::judge(plan, roster, vec![approval], clock.now()).or_fail(Class::Internal)?;
+    let surroundings = Surroundings {
+        place: Place {
+            transcript: home.ceremony(),
+            state: home.path().join("gate"),
+        },
+        previous: None,
+        resume: false,
+        clock: Arc::new(clock),
+        crash: Crash::default(),
     };
-    let issuing = key("issuing", 1, key_type)?;
-    let root = key("root", 2, key_type)?;
-    key("health", 3, KeyType::P256)?;
-
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .or_fail(Class::Internal)?;
-    runtime.block_on(certify(&home, token, &root, &issuing))?;
+    let mut nobody = Nobody { home: &home };
+    let finished = Ceremony::begin(approved, &surroundings)
+        .and_then(|ceremony| ceremony.run(&mut nobody))
+        .or_fail_doing(Class::Usage, "the ceremony of the development CA failed")?;
+    finished
+        .write(&[&operator])
+        .or_fail_doing(Class::Internal, "the transcript cannot be written")?;
+    for (from, to) in [
+        ("chains/issuing-ca.pem", home.chain()),
+        ("trust-bundle.pem", home.roots()),
+    ] {
+        let from = home.ceremony().join(from);
+        let text = std::fs::read(&from).or_fail_doing(Class::Internal, from.display())?;
+        files::write(&to, &text, 0o644)?;
+    }
     if let Some(folder) = TokenFolder::from_environment() {
         folder
             .keep_copy()
@@ -65,93 +99,130 @@ pub(crate) fn run(args: &ProvisionArgs) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn make_token(home: &Home, args: &ProvisionArgs) -> Result<Token, Failure> {
-    let read = |path| PinSource::File(path).read(&args.label).or_fail(Class::Internal);
-    let (so_pin, pin): (Pin, Pin) = (read(home.so_pin())?, read(home.pin())?);
-    provision::init_token(&args.module, &args.label, &so_pin, &pin)
-        .or_fail_doing(Class::Usage, "cannot initialise a token")?;
-    let config = TokenConfig::new(
-        &args.module,
-        TokenSelector::Label(args.label.clone()),
-        PinSource::File(home.pin()),
+/// The one person of a development ceremony.
+fn roster(operator: &FileSigner) -> Result<Sealed<Roster>, Failure> {
+    let key = operator.public_key().to_pem();
+    let text = format!(
+        "version = 1\nnumber = 1\nthreshold = 1\n\n[[people]]\nname = \"developer\"\nroles = [\"operator\"]\n\
+         keys = [\"\"\"{key}\"\"\"]\n"
     );
-    Token::open(&config, &home.path().join("gate")).or_fail_doing(Class::Usage, "cannot open the new token")
+    Roster::read(&text).or_fail(Class::Internal)
 }
 
-/// Makes the root's and the issuer's certificates, verifies and writes them.
-async fn certify(home: &Home, token: Token, root: &KeyHandle, issuing: &KeyHandle) -> Result<(), Failure> {
-    let config = PoolConfig {
-        sessions: 1,
-        queue: 4,
-        deadline: SIGN_DEADLINE,
+fn plan(args: &ProvisionArgs, roster: &Digest) -> Result<LintedPlan, Failure> {
+    let now = Timestamp::from_unix_seconds(SystemClock.now().unix_seconds());
+    let id = CeremonyId::random().or_fail_doing(Class::Internal, "the system has no random bytes")?;
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let module = quoted(&args.module.display().to_string());
+    let (label, algorithm) = (quoted(&args.label), args.algorithm.name());
+    let unsaid: &[&str] = if TokenFolder::from_environment().is_some() {
+        &[]
+    } else {
+        &UNSAID
     };
-    let pool = SessionPool::start(token, config, Metrics::default());
-    let outcome = certify_with(&pool, home, root, issuing).await;
-    // A process that ends while a worker is inside the module may never end.
-    pool.close(SIGN_DEADLINE).await;
-    outcome
+    let (from, until) = (now.saturating_sub(BACKDATING), now.saturating_add(DAY));
+    let (root_end, issuer_end) = (now.saturating_add(ROOT_LIFE), now.saturating_add(ISSUER_LIFE));
+    let text = format!(
+        r#"version = 1
+ceremony = "{id}"
+title = "The CA of a development home"
+rehearsal = true
+not_before = "{from}"
+not_after = "{until}"
+roster = "{roster}"
+
+[module]
+path = {module}
+
+[[tokens]]
+name = "home"
+label = {label}
+initialize = true
+accept_not_reported = {unsaid:?}
+
+[[steps]]
+kind = "key"
+name = "root-key"
+token = "home"
+label = "root"
+algorithm = "{algorithm}"
+
+[[steps]]
+kind = "root"
+name = "root-ca"
+key = "root-key"
+[steps.profile]
+organization = "Sealwright"
+common_name = "Development Root"
+not_before = "{from}"
+not_after = "{root_end}"
+path_length = 1
+
+[[steps]]
+kind = "key"
+name = "issuing-key"
+token = "home"
+label = "issuing"
+algorithm = "{algorithm}"
+
+[[steps]]
+kind = "key"
+name = "health-key"
+token = "home"
+label = "health"
+algorithm = "p256"
+purpose = "health"
+
+[[steps]]
+kind = "intermediate"
+name = "issuing-ca"
+key = "issuing-key"
+issuer = "root-ca"
+[steps.profile]
+organization = "Sealwright"
+common_name = "Development Issuing CA"
+not_before = "{from}"
+not_after = "{issuer_end}"
+path_length = 0
+
+[issuer]
+name = "default"
+certificate = "issuing-ca"
+health_key = "health-key"
+policies = ["baseline"]
+"#
+    );
+    LintedPlan::read(&text).or_fail(Class::Internal)
 }
 
-async fn certify_with(
-    pool: &SessionPool,
-    home: &Home,
-    root: &KeyHandle,
-    issuing: &KeyHandle,
-) -> Result<(), Failure> {
-    let now = SystemClock.now();
-    let root_name = authority_name(Some("Sealwright"), "Development Root");
-    let issuer_name = authority_name(Some("Sealwright"), "Development Issuing CA");
-
-    let root_tbs = authority(root, root, &root_name, &root_name, None, (1, ROOT_LIFE), now)?;
-    let root_der = sign(pool, root, &root_tbs).await?;
-    let aki = Some(root_tbs.ski().to_vec());
-    let issuer_tbs = authority(
-        issuing,
-        root,
-        &issuer_name,
-        &root_name,
-        aki,
-        (0, ISSUER_LIFE),
-        now,
-    )?;
-    let issuer_der = sign(pool, root, &issuer_tbs).await?;
-
-    let chain = pem::encode(pem::CERTIFICATE, &issuer_der);
-    let roots = pem::encode(pem::CERTIFICATE, &root_der);
-    IssuerChain::load(chain.as_bytes(), roots.as_bytes(), now)
-        .or_fail_doing(Class::Internal, "the new chain does not verify")?;
-    files::write(&home.chain(), chain.as_bytes(), 0o644)?;
-    files::write(&home.roots(), roots.as_bytes(), 0o644)
+/// There is no room: nothing is asked, and PINs are in the home.
+struct Nobody<'a> {
+    home: &'a Home,
 }
 
-fn authority(
-    subject: &KeyHandle,
-    issuer: &KeyHandle,
-    subject_name: &[u8],
-    issuer_name: &[u8],
-    aki: Option<Vec<u8>>,
-    (path_len, life): (u8, Duration),
-    now: Timestamp,
-) -> Result<AuthorityTbs, Failure> {
-    let whole = Timestamp::from_unix_seconds(now.unix_seconds());
-    let validity = Validity::new(whole.saturating_sub(BACKDATING), whole.saturating_add(life));
-    AuthorityTbs::build(&AuthorityFields {
-        serial: SerialNumber::random().or_fail(Class::Internal)?,
-        subject_der: subject_name.to_vec(),
-        issuer_der: issuer_name.to_vec(),
-        validity: validity.or_fail(Class::Internal)?,
-        spki_der: subject.spki_der().to_vec(),
-        path_len: Some(path_len),
-        aki,
-        signature_algorithm: SignatureAlgorithm::for_ca_key(issuer.key_type()),
-    })
-    .or_fail(Class::Internal)
-}
+impl Room for Nobody<'_> {
+    fn say(&mut self, _line: &str) {}
 
-async fn sign(pool: &SessionPool, key: &KeyHandle, tbs: &AuthorityTbs) -> Result<Vec<u8>, Failure> {
-    let signature = pool
-        .sign(key, Signable::Authority(tbs.clone()), SIGN_DEADLINE)
-        .await
-        .or_fail_doing(Class::Internal, "the token did not sign")?;
-    Ok(tbs.assemble(&signature))
+    fn go(&mut self, _what: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    fn confirm(&mut self, _what: &str, _digest: &Digest) -> Result<String, Error> {
+        Ok("not asked, in a rehearsal".to_owned())
+    }
+
+    fn remarks(&mut self) -> Result<Vec<String>, Error> {
+        Ok(Vec::new())
+    }
+
+    fn pin(&mut self, token: &str, whose: PinFor, _parts: u64) -> Result<Pin, Error> {
+        let file = match whose {
+            PinFor::User => self.home.pin(),
+            PinFor::SecurityOfficer => self.home.so_pin(),
+        };
+        PinSource::File(file).read(token).map_err(|source| Error::Pin {
+            token: token.to_owned(),
+            source,
+        })
+    }
 }

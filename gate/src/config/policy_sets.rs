@@ -15,7 +15,7 @@ pub struct PolicySetsConfig {
     pub roster: Option<PathBuf>,
 }
 
-/// Whether nobody has to agree: every issuer says so, or none does.
+/// Whether nobody relies on it: every issuer says so, or none does.
 pub(super) fn rehearsal(issuers: &[IssuerConfig]) -> bool {
     issuers.iter().all(|issuer| issuer.rehearsal)
 }
@@ -34,19 +34,21 @@ pub(super) fn validate(
             "write rehearsal = true in every [[issuers]] or in none: one gate has one policy set",
         ));
     }
-    if marked.is_some() {
-        if sets.roster.is_some() {
-            return Err(ConfigError::new(
-                "policy_sets.roster",
-                "in a rehearsal nobody has to agree",
-                "take it out, or take rehearsal = true out of every [[issuers]]",
-            ));
-        }
+    // In a rehearsal people need not agree; where a roster is named, they do there, too.
+    if marked.is_some() && sets.roster.is_none() {
         return Ok(());
     }
     let by_statement = "they come by signed statements here";
-    let fix = "take [[policies]] and issuers.policies out and push, approve and activate them (docs/policies.md), or \
-               write rehearsal = true in every [[issuers]] of an installation that nobody relies on";
+    let fix = match marked {
+        None => {
+            "take [[policies]] and issuers.policies out and push, approve and activate them (docs/policies.md), or write \
+             rehearsal = true in every [[issuers]] of an installation that nobody relies on"
+        }
+        Some(_) => {
+            "take [[policies]] and issuers.policies out and push, approve and activate them (docs/policies.md), or take \
+             policy_sets.roster out, so that nobody has to agree"
+        }
+    };
     if !policies.is_empty() {
         return Err(ConfigError::new("policies", by_statement, fix));
     }

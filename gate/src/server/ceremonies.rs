@@ -213,9 +213,7 @@ impl Ceremonies {
 /// The ledger has nothing, and no transcript is named.
 fn without(issuer: &Issuer) -> Result<Trail, NoTrail> {
     let key = issuer.chain.key_digest();
-    // A rehearsal that names nothing is as one that says so.
-    let said = issuer.ceremony == Some(CeremonyConfig::None) || issuer.ceremony.is_none() && issuer.rehearsal;
-    if said {
+    if issuer.ceremony == Some(CeremonyConfig::None) {
         return Ok(Trail {
             key,
             transcript: None,

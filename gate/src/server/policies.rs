@@ -171,6 +171,14 @@ impl Policies {
             return Ok(());
         }
         let mut history = self.history.lock().await;
+        if history.roster().threshold > 0 && history.number() == 0 {
+            // Nothing was ever made from a configuration here, and nothing will be.
+            return if issuers.policies().is_empty() {
+                Ok(())
+            } else {
+                Err(PoliciesError::PeopleMustAgree(history.roster().threshold))
+            };
+        }
         if let Some(active) = history.active().filter(|active| !active.seeded) {
             if issuers.policies().is_empty() {
                 return Ok(());
@@ -248,7 +256,7 @@ fn deployment_of(issuers: &Issuers) -> Digest {
 
 /// The roster to begin with.
 async fn first_roster(setup: &Setup) -> Result<Signed<Roster>, PoliciesError> {
-    if setup.rehearsal {
+    if setup.rehearsal && setup.roster.is_none() {
         return Ok(Signed::unsigned(Sealed::new(Roster::rehearsal())?));
     }
     let path = setup.roster.as_deref().ok_or(PoliciesError::NoRoster)?;
@@ -281,10 +289,9 @@ async fn read_roster(path: &Path) -> Result<Signed<Roster>, PoliciesError> {
 /// Whether the configuration agrees with what is in force.
 async fn agrees(setup: &Setup, history: &History) -> Result<(), PoliciesError> {
     let in_force = history.roster();
-    match (in_force.threshold, setup.rehearsal) {
-        (0, false) => return Err(PoliciesError::WasRehearsal),
-        (1.., true) => return Err(PoliciesError::NoRehearsal(in_force.threshold)),
-        _ => {}
+    // The other way about, the ledger says that people must agree, whatever the configuration's mark.
+    if in_force.threshold == 0 && !setup.rehearsal {
+        return Err(PoliciesError::WasRehearsal);
     }
     let Some(path) = &setup.roster else {
         return Ok(());

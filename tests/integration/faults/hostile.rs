@@ -76,7 +76,7 @@ async fn hostile_policies_of_another_issuer() {
     for deed in DEEDS {
         home.append(&policy(deed, HOSTILE, &format!("{{ decide = {deed:?} }}")));
         home.append(&format!(
-            "[[issuers]]\nname = {deed:?}\nkey = \"pkcs11:object=issuing;id=%01\"\nchain = \"issuer-chain.pem\"\n\
+            "[[issuers]]\nname = {deed:?}\nkey = \"pkcs11:object=issuing\"\nchain = \"issuer-chain.pem\"\n\
              roots = \"roots.pem\"\nrehearsal = true\npolicies = [{deed:?}]\n"
         ));
     }

@@ -97,13 +97,11 @@ impl Deployment {
         activated.success();
     }
 
-    /// Takes rehearsal and policies out of the configuration, as a start needs it once people must agree.
+    /// Takes the policies out of the configuration, as a start needs it once people must agree.
     pub(super) fn settle(&self) {
         let path = self.home.config();
         let text = fs::read_to_string(&path).unwrap();
-        let text = text
-            .replace("rehearsal = true\n", "ceremony = \"none\"\n")
-            .replace("policies = [\"baseline\"]\n", "");
+        let text = text.replace("policies = [\"baseline\"]\n", "");
         let (before, policies) = text.split_once("[[policies]]").unwrap();
         let (_, after) = policies.split_once("\n[gate]").unwrap();
         fs::write(&path, format!("{before}\n[gate]{after}")).unwrap();

@@ -115,9 +115,11 @@ pub enum PoliciesError {
          [[issuers]], or use a home of its own"
     )]
     WasRehearsal,
-    /// A mark where people must agree.
-    #[error("issuers.rehearsal: {0} people must agree here; take rehearsal = true out")]
-    NoRehearsal(u64),
+    /// Policies in the configuration where people must agree.
+    #[error(
+        "policies: {0} people must agree here, and policies come by statements; take [[policies]] and issuers.policies out"
+    )]
+    PeopleMustAgree(u64),
     /// Policies in the configuration where sets decide.
     #[error(
         "policies: set {0} took effect by statement, and since then policies come by statements only; take \
@@ -154,7 +156,7 @@ impl PoliciesError {
                 | Self::Threshold { .. }
                 | Self::RosterDiffers { .. }
                 | Self::WasRehearsal
-                | Self::NoRehearsal(_)
+                | Self::PeopleMustAgree(_)
                 | Self::InConfiguration(_)
                 | Self::Seed(_)
                 | Self::SeedStatement(_)

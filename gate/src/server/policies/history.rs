@@ -312,7 +312,8 @@ impl History {
         let old = restores.and_then(|number| self.sets.get(&number));
         Case {
             deployment: around.deployment,
-            rehearsal: around.rehearsal,
+            // Once people must agree, the mark does not let them out again.
+            rehearsal: around.rehearsal && self.roster.threshold == 0,
             previous: self.active().map(|active| &active.set),
             roster: &self.roster,
             next_roster: brought.roster.as_ref().map(|roster| &roster.statement),

@@ -108,7 +108,20 @@ fn a_configuration_that_contradicts_the_ledger_stops_the_gate() {
             assert_eq!(Front::new(&world, &running, &people).state().await.number, 0);
             running.end().await;
             // The mark of a rehearsal does not take the quorum away.
-            in_vain(&mut world, rehearsal.clone(), "take rehearsal = true out").await;
+            in_vain(&mut world, rehearsal.clone(), "2 people must agree here").await;
+            let mut marked = real.clone();
+            marked
+                .issuers
+                .iter_mut()
+                .for_each(|issuer| issuer.rehearsal = true);
+            world.file = marked;
+            let running = world.start().await;
+            let refused = running.issue(world.order().request()).await.unwrap_err();
+            assert!(
+                refused.to_string().contains("no policy set is in force"),
+                "{refused}"
+            );
+            running.end().await;
 
             // Nor does a rehearsal become real by itself.
             fs::remove_dir_all(&real.gate.home).unwrap();

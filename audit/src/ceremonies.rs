@@ -30,6 +30,8 @@ pub struct Made {
     pub entry: CeremonyEntry,
     /// Whether the program was not run again: another release made the transcript.
     pub recalled: bool,
+    /// The first roster of those who approve policies, if the ceremony has one.
+    pub approvers: Option<Digest>,
 }
 
 /// The ceremonies of keys, as far as the entries were read.
@@ -63,11 +65,12 @@ impl Ceremonies {
         read: ReadTranscript<'_>,
     ) -> Result<&Made, Problem> {
         self.spoken_of = true;
-        let recalled = bears_out(entry, &read(entry.blob)?)?;
+        let (recalled, approvers) = bears_out(entry, &read(entry.blob)?)?;
         Ok(self.by_key.entry(entry.key).or_insert_with(|| Made {
             sequence,
             entry: entry.clone(),
             recalled,
+            approvers,
         }))
     }
 
@@ -113,8 +116,9 @@ impl Ceremonies {
     }
 }
 
-/// Whether a transcript bears out what an entry says; true when it is of another release, and only looked at.
-fn bears_out(entry: &CeremonyEntry, archive: &[u8]) -> Result<bool, Problem> {
+/// Whether a transcript bears out what an entry says; true when it is of another release, and only looked at. And the
+/// approvers that it has.
+fn bears_out(entry: &CeremonyEntry, archive: &[u8]) -> Result<(bool, Option<Digest>), Problem> {
     let failed = |error: &sealwright_ceremony::Error| wrong(&Chain(error).to_string());
     let files = Files::from_archive(archive).map_err(|error| failed(&error))?;
     let recalled = recall(&files).map_err(|error| failed(&error))?;
@@ -128,15 +132,19 @@ fn bears_out(entry: &CeremonyEntry, archive: &[u8]) -> Result<bool, Problem> {
     if !same {
         return Err(wrong("its transcript says something else"));
     }
+    let approvers = recalled
+        .approvers
+        .as_ref()
+        .map(|roster| roster.statement.digest());
     match verify_files(&files) {
         Ok(verified) => {
             let of_key = |certificate: &VerifiedCertificate| certificate.key == entry.key;
             if verified.outcome != Outcome::Finished || !verified.certificates.iter().any(of_key) {
                 return Err(wrong("its transcript has no certificate for the key"));
             }
-            Ok(false)
+            Ok((false, approvers))
         }
-        Err(_) if recalled.release.as_deref() != Some(RELEASE) => Ok(true),
+        Err(_) if recalled.release.as_deref() != Some(RELEASE) => Ok((true, approvers)),
         Err(error) => Err(failed(&error)),
     }
 }

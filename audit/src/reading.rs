@@ -58,6 +58,8 @@ pub(crate) struct Reading<'l> {
     /// Certificates of before ceremonies were recorded.
     before_ceremonies: u64,
     sets: Sets,
+    /// The entry of the ceremony that has the first roster.
+    by_ceremony: Option<u64>,
     changes: u64,
     /// Decisions under sets that nobody had to agree to.
     rehearsed: u64,
@@ -81,6 +83,7 @@ impl<'l> Reading<'l> {
             without_ceremony: 0,
             before_ceremonies: 0,
             sets: Sets::default(),
+            by_ceremony: None,
             changes: 0,
             rehearsed: 0,
             without_set: 0,
@@ -199,7 +202,29 @@ impl<'l> Reading<'l> {
             let text = format!("the first roster is {}, and you know {due}", policy.statement);
             self.tally.found(entry.sequence, Problem::Change(text));
         }
+        if policy.event == PolicyEvent::Roster {
+            self.by_ceremony(entry, policy);
+        }
         self.reports(entry);
+    }
+
+    /// Where the ceremony of a key says who approves policies, the first roster is that.
+    fn by_ceremony(&mut self, entry: &RawEntry, policy: &PolicyEntry) {
+        let named = self
+            .ceremonies
+            .all()
+            .filter_map(|made| Some((made, made.approvers?)));
+        for (made, due) in named {
+            if due == policy.statement {
+                self.by_ceremony = Some(made.sequence);
+            } else {
+                let text = format!(
+                    "the first roster is {}, and the ceremony of entry {} has {due}",
+                    policy.statement, made.sequence
+                );
+                self.tally.found(entry.sequence, Problem::Change(text));
+            }
+        }
     }
 
     /// The admission reports that people agreed to are there.
@@ -323,6 +348,7 @@ impl<'l> Reading<'l> {
     pub(crate) fn seen(&self) -> SetsSeen {
         SetsSeen {
             first_roster: self.sets.first_roster(),
+            by_ceremony: self.by_ceremony,
             changes: self.changes,
             revoked: self.sets.revoked().iter().copied().collect(),
             activated: self.sets.all().map(SetSeen::of).collect(),

@@ -79,6 +79,8 @@ pub struct Incomparable {
 pub struct SetsSeen {
     /// The digest of the first roster. Compare it with the one that you know: everything else follows from it.
     pub first_roster: Option<Digest>,
+    /// The entry of the key ceremony whose quorum agreed to that roster.
+    pub by_ceremony: Option<u64>,
     /// Policy entries, those from before the part too.
     pub changes: u64,
     /// Revisions that were revoked.

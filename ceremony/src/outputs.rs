@@ -155,10 +155,6 @@ fn configuration(run: &Run<'_>) -> Result<Option<String>, Error> {
         let policies: Vec<_> = issuer.policies.iter().map(|name| quoted(name.as_str())).collect();
         line(format!("policies = [{}]", policies.join(", ")));
     }
-    if let Some((name, _)) = run.approvers.as_ref().filter(|_| !run.plan.rehearsal) {
-        line("\n[policy_sets]".to_owned());
-        line(format!("roster = \"{FOLDER}/rosters/{name}.txt\""));
-    }
     line("\n# Compare it with the paper of the ceremony: whoever is in this roster is believed.".to_owned());
     line("[ceremonies]".to_owned());
     line(format!("rosters = [\"{}\"]", run.plan.roster));

@@ -178,10 +178,13 @@ pub(crate) fn follow(approved: &ApprovedPlan, mut journal: Journal) -> Result<Fo
             ),
         ));
     }
+    // Also by the paths over cross-certificates.
+    let mut certificates: Vec<_> = run.crossed().into_iter().map(|crossed| crossed.made).collect();
+    certificates.extend(run.certificates.into_values());
     Ok(Followed {
         head,
         files,
-        certificates: run.certificates.into_values().collect(),
+        certificates,
         stops,
     })
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use sealwright_identity::{Digest, ManualClock, Timestamp};
-use sealwright_statement::policy::Name;
+use sealwright_statement::policy::{Name, Roster as ApproverRoster};
 use sealwright_statement::{Envelope, Signed};
 use serde::Serialize;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ use crate::head::{Head, Outcome};
 use crate::id::CeremonyId;
 use crate::journal::{Event, Journal, Kind};
 use crate::outputs::{APPROVALS, PLAN, ROSTER, SIGNATURES, SUMS};
-use crate::plan::LintedPlan;
+use crate::plan::{LintedPlan, Step};
 use crate::roster::{Role, Roster};
 use crate::run::{self, EVENTS};
 use crate::transcript::chain;
@@ -175,6 +175,8 @@ pub struct Recalled {
     pub keys: BTreeSet<Digest>,
     /// The release whose program ran, as it says.
     pub release: Option<String>,
+    /// The first roster of those who approve policies, if the plan has one.
+    pub approvers: Option<Signed<ApproverRoster>>,
 }
 
 /// Looks again at a transcript that was verified when it was kept: the sums, the quorum, the chain of events, the people's
@@ -207,6 +209,13 @@ pub fn recall(files: &Files) -> Result<Recalled, Error> {
         .iter()
         .filter(|event| event.kind == Kind::Fact && matches!(event.call.as_str(), "key" | "certificate"));
     let keys = facts.filter_map(|event| event.data.get("spki")?.as_str()?.parse().ok());
+    let approvers = plan.plan().steps.iter().rev().find_map(|step| match step {
+        Step::ApproverRoster(step) => Some(step.read()),
+        _ => None,
+    });
+    let approvers = approvers
+        .transpose()
+        .map_err(|error| Error::check(PLAN, chain(&error)))?;
     Ok(Recalled {
         ceremony: due.ceremony,
         rehearsal: due.rehearsal,
@@ -216,6 +225,7 @@ pub fn recall(files: &Files) -> Result<Recalled, Error> {
         digest: Digest::of(files.sums().as_bytes()),
         keys: keys.collect(),
         release: run::release(&parts.journal),
+        approvers,
     })
 }
 

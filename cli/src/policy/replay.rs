@@ -187,7 +187,10 @@ fn sets(summary: &Summary, rows: &mut Vec<Vec<String>>) {
     let sets = &summary.sets;
     let mut row = |name: &str, value: String| rows.push(vec![name.to_owned(), value]);
     if let Some(roster) = &sets.first_roster {
-        row("first roster", roster.to_string());
+        let by = sets
+            .by_ceremony
+            .map(|entry| format!(", by the ceremony of entry {entry}"));
+        row("first roster", format!("{roster}{}", by.unwrap_or_default()));
     }
     let beyond = sets.activated.len().saturating_sub(SHOWN);
     if beyond > 0 {

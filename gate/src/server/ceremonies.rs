@@ -19,6 +19,8 @@ use std::sync::Arc;
 use parking_lot::RwLock;
 use sealwright_identity::Digest;
 use sealwright_ledger::{BlobKind, Ledger};
+use sealwright_statement::Signed;
+use sealwright_statement::policy::Roster;
 use tokio::sync::Mutex;
 use tracing::{error, info, warn};
 
@@ -127,6 +129,31 @@ impl Ceremonies {
         }
     }
 
+    /// The first roster of those who approve policies, as the ceremonies of these issuers' keys have it.
+    pub(super) async fn approvers(
+        &self,
+        issuers: &Issuers,
+    ) -> Result<Option<Signed<Roster>>, CeremoniesError> {
+        let recorded = self.recorded.lock().await;
+        let mut found: Option<(Digest, Signed<Roster>)> = None;
+        for issuer in issuers.iter() {
+            // What does not let a key sign says nothing of people either.
+            let Ok(trail) = self.trail(issuer) else { continue };
+            let Some(Ok(made)) = recorded.get(&trail.key()) else {
+                continue;
+            };
+            let Some(roster) = &made.approvers else { continue };
+            let digest = roster.statement.digest();
+            match &found {
+                Some((first, _)) if *first != digest => {
+                    return Err(CeremoniesError::Approvers(*first, digest));
+                }
+                _ => found = Some((digest, roster.clone())),
+            }
+        }
+        Ok(found.map(|(_, roster)| roster))
+    }
+
     /// What speaks against signing, by issuer.
     pub(super) fn reasons(&self) -> Vec<String> {
         let trails = self.trails.read();
@@ -165,7 +192,11 @@ impl Ceremonies {
     }
 
     async fn record(&self, verified: transcript::Verified) -> Result<Recorded, CeremoniesError> {
-        let transcript::Verified { archive, mut entry } = verified;
+        let transcript::Verified {
+            archive,
+            mut entry,
+            approvers,
+        } = verified;
         entry.blob = self.ledger.put_blob(BlobKind::Transcript, &archive).await?;
         let appended = self.ledger.ceremony(&entry).await?;
         info!(
@@ -176,12 +207,13 @@ impl Ceremonies {
         Ok(Recorded {
             sequence: appended.sequence,
             entry,
+            approvers,
         })
     }
 
     /// The ledger's record counts, whatever lies in the folder by now.
     fn by_record(&self, issuer: &Issuer, recorded: &Result<Recorded, NoTrail>) -> Result<Trail, NoTrail> {
-        let Recorded { sequence, entry } = recorded.as_ref().map_err(Clone::clone)?;
+        let Recorded { sequence, entry, .. } = recorded.as_ref().map_err(Clone::clone)?;
         if !self.rosters.is_empty() && !self.rosters.contains(&entry.roster) {
             return Err(NoTrail::RecordedRoster {
                 issuer: issuer.name.to_string(),

@@ -76,6 +76,7 @@ impl GateError {
             Self::KeysLost(failure) if failure.is_pin() => EXIT_STATE,
             Self::Policies(error) if error.is_lasting() => EXIT_STATE,
             Self::Ceremonies(error) if error.is_lasting() => EXIT_STATE,
+            Self::Ceremonies(error) if error.is_configuration() => EXIT_CONFIG,
             Self::Policies(error) if error.is_configuration() => EXIT_CONFIG,
             Self::Config(_)
             | Self::Issuers(_)

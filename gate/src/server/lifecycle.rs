@@ -115,6 +115,7 @@ async fn live(
     // And where nothing can be said to decide, nothing is signed.
     let setup = Setup {
         roster: file.policy_sets.roster.clone(),
+        ceremony: ceremonies.approvers(&issuers).await?,
         rehearsal: file.is_rehearsal(),
     };
     let policies = tokio::select! {

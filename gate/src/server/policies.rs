@@ -60,6 +60,8 @@ const MAX_ROSTER_BYTES: u64 = 1 << 20;
 pub(super) struct Setup {
     /// The file of the first roster.
     pub(super) roster: Option<PathBuf>,
+    /// The first roster by the ceremony of the issuers' keys.
+    pub(super) ceremony: Option<Signed<Roster>>,
     /// Every issuer is marked as a rehearsal.
     pub(super) rehearsal: bool,
 }
@@ -256,10 +258,25 @@ fn deployment_of(issuers: &Issuers) -> Digest {
 
 /// The roster to begin with.
 async fn first_roster(setup: &Setup) -> Result<Signed<Roster>, PoliciesError> {
-    if setup.rehearsal && setup.roster.is_none() {
-        return Ok(Signed::unsigned(Sealed::new(Roster::rehearsal())?));
-    }
-    let path = setup.roster.as_deref().ok_or(PoliciesError::NoRoster)?;
+    let path = match (&setup.ceremony, setup.roster.as_deref()) {
+        (Some(roster), None) => return Ok(roster.clone()),
+        (Some(roster), Some(path)) => {
+            let configured = read_roster(path).await?.statement.digest();
+            if configured == roster.statement.digest() {
+                return Ok(roster.clone());
+            }
+            return Err(PoliciesError::CeremonyRoster {
+                path: path.to_owned(),
+                configured,
+                ceremony: roster.statement.digest(),
+            });
+        }
+        (None, Some(path)) => path,
+        (None, None) if setup.rehearsal => {
+            return Ok(Signed::unsigned(Sealed::new(Roster::rehearsal())?));
+        }
+        (None, None) => return Err(PoliciesError::NoRoster),
+    };
     let roster = read_roster(path).await?;
     if roster.statement.threshold == 0 {
         return Err(PoliciesError::Threshold {

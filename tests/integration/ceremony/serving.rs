@@ -2,11 +2,15 @@
 
 use std::fs;
 
+use sealwright_identity::Digest;
+use sealwright_statement::Envelope;
 use sealwright_tests::{
     Home, Outcome, Serving,
     ceremony::{PIN, Room, copy, verify},
     run,
 };
+
+use crate::audit::{export, forge::Ledger, replay, report};
 
 /// A home whose issuer and token come from a room's ceremony: its sections are replaced by the fragment as it is.
 pub(super) fn home_of(room: &Room) -> Home {
@@ -127,7 +131,7 @@ async fn the_first_approvers_come_from_the_ceremony() {
         "[issuer]",
         &format!("[[steps]]\nkind = \"approver-roster\"\nname = \"approvers\"\nroster = '''{armoured}'''\n\n[issuer]"),
     );
-    room.in_earnest();
+    let ended = room.in_earnest();
     verify(&room.file("out")).success();
     assert_eq!(
         fs::read_to_string(room.file("out/rosters/approvers.txt")).unwrap(),
@@ -138,7 +142,7 @@ async fn the_first_approvers_come_from_the_ceremony() {
     let text = fs::read_to_string(home.config()).unwrap();
     let fragment = fs::read_to_string(room.file("out/sealwright.toml")).unwrap();
     assert!(
-        text.contains(&fragment) && fragment.contains("[policy_sets]"),
+        text.contains(&fragment) && !fragment.contains("[policy_sets]"),
         "{text}"
     );
     // A home in earnest has a ledger of its own.
@@ -151,4 +155,121 @@ async fn the_first_approvers_come_from_the_ceremony() {
         .await;
     assert!(!page.contains("token"), "{page}");
     assert_eq!(serving.stop(), 0);
+
+    // An auditor who knows the ceremony from its paper knows the approvers, too.
+    let bundle = export(&home, "all.jsonl", &[]);
+    let roots = home.file("ceremony/trust-bundle.pem");
+    let transcript = ended["digest"].as_str().unwrap();
+    let outcome = replay(&bundle, &roots, &["--ceremony", transcript]);
+    let said = report(&outcome);
+    assert_eq!(outcome.code, 0, "{said:#}");
+    assert!(said["sets"]["by_ceremony"].is_number(), "{said:#}");
+    // A ledger that was begun with others is contradicted.
+    let text = fs::read_to_string(&bundle).unwrap();
+    let mut ledger = Ledger::read(&text);
+    let place = ledger.first("policy");
+    let other = fs::read_to_string(others(&room)).unwrap();
+    let digest = Envelope::parse(&other).unwrap().digest();
+    let own = ledger.entries[place].field(36)[32..].to_vec();
+    let blob = ledger.replace_blob(
+        Digest::from_bytes(own.as_slice().try_into().unwrap()),
+        other.into_bytes(),
+    );
+    *ledger.entries[place].field(32) = digest.as_bytes().to_vec();
+    *ledger.entries[place].field(36) = [*digest.as_bytes(), *blob.as_bytes()].concat();
+    fs::write(&bundle, ledger.written()).unwrap();
+    let outcome = replay(&bundle, &roots, &[]);
+    let found = report(&outcome)["findings"][0].clone();
+    assert_eq!((outcome.code, &found["code"]), (8, &"change".into()), "{found:#}");
+    assert!(
+        found["problem"]
+            .as_str()
+            .unwrap()
+            .contains("the ceremony of entry"),
+        "{found:#}"
+    );
+
+    // Others in the configuration stop a gate that begins.
+    fs::remove_dir_all(home.file("gate")).unwrap();
+    fs::create_dir(home.file("gate")).unwrap();
+    fs::copy(others(&room), home.file("others.txt")).unwrap();
+    home.append("[policy_sets]\nroster = \"others.txt\"");
+    let refused = home.refused();
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("policy_sets.roster") && refused.stderr.contains("the ceremony's counts"),
+        "{}",
+        refused.stderr
+    );
+}
+
+/// The file of another roster.
+fn others(room: &Room) -> std::path::PathBuf {
+    let (key, roster) = (room.path("bob.key"), room.path("others.txt"));
+    if !room.file("others.txt").exists() {
+        run(["policy", "keygen", "--out", &key]).success();
+        let bob = format!("bob={key}.pub");
+        let arguments = [
+            "policy",
+            "roster",
+            "--threshold",
+            "1",
+            "--author",
+            &bob,
+            "--approver",
+            &bob,
+            "--out",
+            &roster,
+        ];
+        run(arguments).success();
+    }
+    room.file("others.txt")
+}
+
+/// Where there is no `openssl`, practice goes on and says so.
+#[test]
+fn without_openssl_a_rehearsal_has_one_verifier() {
+    let room = Room::small();
+    room.agree();
+    let program = std::env::current_exe().unwrap();
+    let program = program
+        .parent()
+        .and_then(std::path::Path::parent)
+        .unwrap()
+        .join("sealwright");
+    let output = std::process::Command::new(program)
+        .args(room.arguments())
+        .env("SOFTHSM2_CONF", room.file("softhsm2.conf"))
+        .env("PATH", "/nowhere")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.contains("one verifier"), "{said}");
+    let verified = run([
+        "ceremony",
+        "verify",
+        room.path("out").as_str(),
+        "--output",
+        "json",
+    ])
+    .json();
+    let remarks = verified["remarks"].to_string();
+    assert!(remarks.contains("one verifier"), "{remarks}");
+}
+
+/// What `sealwright dev` makes is a rehearsed ceremony like any.
+#[test]
+fn a_development_home_has_the_transcript_of_its_ceremony() {
+    let home = Home::new();
+    let folder = home.file("ceremony");
+    let verified = verify(&folder).json();
+    assert_eq!(verified["rehearsal"], true, "{verified:#}");
+    assert_eq!(verified["approved_by"][0]["person"], "developer", "{verified:#}");
+    let config = fs::read_to_string(home.config()).unwrap();
+    let fragment = fs::read_to_string(folder.join("sealwright.toml")).unwrap();
+    for line in ["key = ", "health_key = ", "rosters = ", "ceremony = "] {
+        let line = fragment.lines().find(|found| found.starts_with(line)).unwrap();
+        assert!(config.contains(line), "{line} in {config}");
+    }
+    assert!(!folder.join("developer.pem").exists());
 }

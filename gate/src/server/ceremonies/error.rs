@@ -169,6 +169,12 @@ pub enum CeremoniesError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// Two ceremonies name different people.
+    #[error(
+        "the ceremonies of the issuers' keys have different first approver rosters, {0} and {1}: one gate has one; use \
+         keys of ceremonies that agree"
+    )]
+    Approvers(Digest, Digest),
     /// The system refused a thread.
     #[error("a transcript could not be verified")]
     Runtime(#[source] std::io::Error),
@@ -180,8 +186,13 @@ impl CeremoniesError {
         match self {
             Self::Read(error) => matches!(error, ReadError::TimedOut(_)),
             Self::Write(error) => error.is_retryable(),
-            Self::Damaged { .. } | Self::Runtime(_) => false,
+            Self::Damaged { .. } | Self::Approvers(..) | Self::Runtime(_) => false,
         }
+    }
+
+    /// Whether the configuration is at fault.
+    pub(in crate::server) const fn is_configuration(&self) -> bool {
+        matches!(self, Self::Approvers(..))
     }
 
     /// Whether another start would find the same.

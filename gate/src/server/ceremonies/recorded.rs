@@ -9,6 +9,8 @@ use sealwright_ceremony::{Files, Recalled, recall};
 use sealwright_identity::Digest;
 use sealwright_ledger::{BlobKind, Body, CeremonyEntry, LedgerReader};
 use sealwright_runtime::Chain;
+use sealwright_statement::Signed;
+use sealwright_statement::policy::Roster;
 
 use super::error::{CeremoniesError, NoTrail};
 
@@ -20,6 +22,8 @@ const PIECE: u32 = 64;
 pub(super) struct Recorded {
     pub(super) sequence: u64,
     pub(super) entry: CeremonyEntry,
+    /// The first roster of those who approve policies, if the ceremony has one.
+    pub(super) approvers: Option<Signed<Roster>>,
 }
 
 /// Every record by its key; of several of one key, the first.
@@ -48,7 +52,11 @@ pub(super) async fn read(
             }
             let key = entry.key;
             let recorded = match look(reader, &entry).await? {
-                Ok(()) => Ok(Recorded { sequence, entry }),
+                Ok(approvers) => Ok(Recorded {
+                    sequence,
+                    entry,
+                    approvers,
+                }),
                 Err(problem) => Err(NoTrail::Recorded {
                     key,
                     sequence,
@@ -60,8 +68,11 @@ pub(super) async fn read(
     }
 }
 
-/// Whether the transcript says what the entry says of it.
-async fn look(reader: &LedgerReader, entry: &CeremonyEntry) -> Result<Result<(), String>, CeremoniesError> {
+/// Whether the transcript says what the entry says of it; the approvers that it has.
+async fn look(
+    reader: &LedgerReader,
+    entry: &CeremonyEntry,
+) -> Result<Result<Option<Signed<Roster>>, String>, CeremoniesError> {
     let blob = reader.blob(&entry.blob).await?;
     let Some(blob) = blob.filter(|blob| blob.kind == BlobKind::Transcript) else {
         return Ok(Err(format!("its transcript {} is not there", entry.blob)));
@@ -74,7 +85,7 @@ async fn look(reader: &LedgerReader, entry: &CeremonyEntry) -> Result<Result<(),
         .await
         .map_err(|error| CeremoniesError::Runtime(std::io::Error::other(error)))?;
     Ok(match recalled {
-        Ok(recalled) if agrees(entry, &recalled) => Ok(()),
+        Ok(recalled) if agrees(entry, &recalled) => Ok(recalled.approvers),
         Ok(_) => Err("its transcript says something else".to_owned()),
         Err(error) => Err(Chain(&error).to_string()),
     })

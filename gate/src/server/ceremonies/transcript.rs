@@ -4,9 +4,11 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use sealwright_ceremony::{Error, Files, Outcome, VerifiedCertificate, verify_files};
+use sealwright_ceremony::{Error, Files, Outcome, VerifiedCertificate, recall, verify_files};
 use sealwright_identity::Digest;
 use sealwright_ledger::CeremonyEntry;
+use sealwright_statement::Signed;
+use sealwright_statement::policy::Roster;
 use sealwright_x509::issuer::IssuerChain;
 
 use super::error::{CeremoniesError, NoTrail};
@@ -19,6 +21,7 @@ const MAX_SUMS: u64 = 1 << 20;
 pub(super) struct Verified {
     pub(super) archive: Vec<u8>,
     pub(super) entry: CeremonyEntry,
+    pub(super) approvers: Option<Signed<Roster>>,
 }
 
 /// Verifies the transcript in `folder` for an issuer, on a thread that may block.
@@ -100,6 +103,7 @@ fn judge(issuer: &Issuer, folder: &Path, rosters: &[Digest]) -> Result<Verified,
         });
     }
     Ok(Verified {
+        approvers: recall(&files).map_err(does_not_hold)?.approvers,
         archive: files.archive().map_err(does_not_hold)?,
         entry: CeremonyEntry {
             issuer: name(),

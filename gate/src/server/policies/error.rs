@@ -76,7 +76,7 @@ pub enum PoliciesError {
     },
     /// No roster is known.
     #[error(
-        "policy_sets.roster: there is none, and the ledger has none; name the file of the first approver roster, or \
+        "policy_sets.roster: there is none, and the ledger has none; name the file of the first approver roster, use a key whose ceremony has one, or \
          write rehearsal = true in every [[issuers]]"
     )]
     NoRoster,
@@ -108,6 +108,20 @@ pub enum PoliciesError {
         configured: Digest,
         /// The one in force.
         in_force: Digest,
+    },
+    /// The roster of the configuration is not the one of the ceremony.
+    #[error(
+        "policy_sets.roster: {} is {configured}, and the ceremony of the issuer's key has the first roster {ceremony}; take \
+         the key out: the ceremony's counts",
+        path.display()
+    )]
+    CeremonyRoster {
+        /// The file.
+        path: PathBuf,
+        /// The configured roster.
+        configured: Digest,
+        /// The ceremony's.
+        ceremony: Digest,
     },
     /// A rehearsal's ledger without the mark.
     #[error(
@@ -155,6 +169,7 @@ impl PoliciesError {
                 | Self::Roster { .. }
                 | Self::Threshold { .. }
                 | Self::RosterDiffers { .. }
+                | Self::CeremonyRoster { .. }
                 | Self::WasRehearsal
                 | Self::PeopleMustAgree(_)
                 | Self::InConfiguration(_)

@@ -136,6 +136,20 @@ pub(crate) async fn pruned_of(home: &Home, count: u32) -> Timestamp {
     begin
 }
 
+/// Three minutes of which two should have been pruned: it was cut short after four entries of six.
+pub(crate) async fn cut_short(home: &Home) {
+    let begin = minutes(home, 0, 3).await;
+    let whole = [export(home, "whole.jsonl", None, None).await];
+    let planned = plan(home, begin.saturating_add(MINUTE * 2), &whole)
+        .await
+        .unwrap();
+    let ledger = home.open_with(small_batches()).await;
+    let mut first = true;
+    let mut stop = |_| assert!(std::mem::take(&mut first), "cut short");
+    assert!(!ends(ledger.prune(planned, &mut stop)).await);
+    ledger.close().await;
+}
+
 async fn raw(path: &Path) -> SqliteConnection {
     SqliteConnection::connect(&format!("sqlite://{}", path.display()))
         .await
@@ -509,7 +523,7 @@ async fn cut_short_anywhere_it_is_sound_and_done_again() {
             assert!(left > 0, "cut short");
             left -= 1;
         };
-        let done = futures_catch(ledger.prune(planned, &mut stop)).await;
+        let done = ends(ledger.prune(planned, &mut stop)).await;
         ledger.close().await;
         let report = verify(&home.path()).await;
         assert!(report.is_sound(), "after {steps}: {:?}", report.findings);
@@ -545,7 +559,7 @@ async fn cut_short_anywhere_it_is_sound_and_done_again() {
 }
 
 /// Whether it came to its end; a panic in the callback ends it between two steps.
-async fn futures_catch(work: impl Future<Output = Result<PruneReport, Error>>) -> bool {
+async fn ends(work: impl Future<Output = Result<PruneReport, Error>>) -> bool {
     let mut work = std::pin::pin!(work);
     let ended = std::future::poll_fn(|context| {
         let polled = std::panic::catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
@@ -567,7 +581,7 @@ async fn what_was_left_goes_before_more_does() {
     let minute = |minute| begin.saturating_add(MINUTE * minute);
     let planned = plan(&home, minute(3), &whole).await.unwrap();
     let ledger = home.open_with(small_batches()).await;
-    assert!(!futures_catch(ledger.prune(planned, &mut |_| panic!("cut short"))).await);
+    assert!(!ends(ledger.prune(planned, &mut |_| panic!("cut short"))).await);
     ledger.close().await;
     let planned = plan(&home, minute(6), &whole).await.unwrap();
     assert_eq!((planned.leftover(), planned.goes()), (9, 9));

@@ -7,7 +7,7 @@ use sealwright_ledger::{Finding, LedgerReader, Problem, VerifyReport};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection, TypeInfo as _, ValueRef as _};
 
 use crate::{
-    prune::{MINUTE, export, prune, pruned, pruned_of},
+    prune::{MINUTE, cut_short, export, prune, pruned, pruned_of},
     support::{Home, decision, one_of_everything, verify},
 };
 
@@ -82,6 +82,14 @@ async fn a_changed_byte_in_any_column_of_any_row_is_found() {
 async fn so_it_is_in_a_ledger_that_was_pruned() {
     let home = Home::new();
     pruned_of(&home, 2).await;
+    each_byte_of(&home, &[("removed", vec!["sequence"])]).await;
+}
+
+#[tokio::test]
+async fn so_it_is_in_one_whose_pruning_was_cut_short() {
+    let home = Home::new();
+    cut_short(&home).await;
+    assert_eq!(verify(&home.path()).await.pruned.map(|of| of.leftover), Some(2));
     each_byte_of(&home, &[("removed", vec!["sequence"])]).await;
 }
 

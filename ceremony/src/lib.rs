@@ -51,6 +51,6 @@ pub use room::{PinFor, Room};
 pub use roster::{Person, Role, Roster, RosterError};
 pub use run::{Ceremony, Declared, Finished, RELEASE};
 pub use script::{Estimate, estimate, script};
-pub use survey::{Explained, Surveyed};
+pub use survey::{Explained, Surveyed, hold_against};
 pub use transcript::{Transcript, note};
 pub use verify::{Recalled, Verified, VerifiedCertificate, recall, verify, verify_files};

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 pub use self::diff::Difference;
 pub use self::lint::Warning;
 pub use self::steps::{
-    ApproverRosterStep, CertificateStep, CheckpointStep, CrossStep, CsrStep, Custody, ImportStep, KeyStep,
-    Profile, Purpose, RootStep, Step,
+    ApproverRosterStep, CertificateStep, CheckpointStep, CrossStep, CsrStep, Custody, ImportStep,
+    InventoryStep, KeyStep, Profile, Purpose, RootStep, Step, Unexplained,
 };
 use crate::canonical::statement;
 use crate::id::CeremonyId;

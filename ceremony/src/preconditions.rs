@@ -16,6 +16,7 @@ use crate::older::Older;
 use crate::outputs::ROSTER;
 use crate::plan::{Plan, Step, TokenPlan};
 use crate::roster::{Role, Roster};
+use crate::survey::Earlier;
 use crate::transcript::text;
 
 /// Where a ceremony leaves things.
@@ -34,6 +35,8 @@ pub struct Surroundings {
     pub place: Place,
     /// The transcript before, where the plan names one.
     pub previous: Option<PathBuf>,
+    /// The transcripts that the plan's inventories name.
+    pub transcripts: Vec<PathBuf>,
     /// Whether it goes on where it was cut off.
     pub resume: bool,
     /// The time of day.
@@ -47,6 +50,8 @@ pub struct Surroundings {
 pub(crate) struct Prepared {
     pub(crate) approved: ApprovedPlan,
     pub(crate) module: ModuleFile,
+    /// What earlier ceremonies explain, for the plan's inventories.
+    pub(crate) earlier: Vec<Earlier>,
 }
 
 impl Prepared {
@@ -56,6 +61,8 @@ impl Prepared {
             return Err(stage(0, "only a rehearsal is cut off on purpose"));
         }
         in_line(&approved, surroundings.previous.as_deref())?;
+        let folders = surroundings.transcripts.iter().chain(&surroundings.previous);
+        let earlier = Earlier::named(plan, folders)?;
         let transcript = &surroundings.place.transcript;
         let used = std::fs::read_dir(transcript).is_ok_and(|mut entries| entries.next().is_some());
         if used != surroundings.resume {
@@ -81,7 +88,11 @@ impl Prepared {
                 ),
             ));
         }
-        Ok(Self { approved, module })
+        Ok(Self {
+            approved,
+            module,
+            earlier,
+        })
     }
 }
 
@@ -344,6 +355,7 @@ pub(crate) fn uses(plan: &Plan, token: &TokenPlan) -> bool {
         || plan.steps.iter().any(|step| match step {
             Step::ImportCertificate(step) => step.token == token.name,
             Step::CrossCertificate(step) => step.token == token.name,
+            Step::Inventory(step) => step.covers(&token.name),
             _ => false,
         })
 }

@@ -3,6 +3,8 @@
 mod certificate;
 mod closing;
 mod cross;
+mod destroy;
+mod inventory;
 mod key;
 mod request;
 mod session;
@@ -30,6 +32,7 @@ use crate::outputs::{self, OutputFile};
 use crate::plan::{ApproverRosterStep, Plan, Step};
 use crate::preconditions::{Place, Prepared, Surroundings};
 use crate::room::Room;
+use crate::survey::Earlier;
 
 /// The release that this program is of. Another one may lead to other events.
 pub const RELEASE: &str = env!("CARGO_PKG_VERSION");
@@ -43,6 +46,7 @@ pub struct Ceremony {
     prepared: Prepared,
     journal: Journal,
     place: Place,
+    destroy: Option<Name>,
 }
 
 impl Ceremony {
@@ -67,7 +71,15 @@ impl Ceremony {
             prepared,
             journal,
             place,
+            destroy: None,
         })
+    }
+
+    /// Destroys first what a crash left of the key pair of a step, after asking; and nothing else.
+    #[must_use]
+    pub fn destroying(mut self, step: Name) -> Self {
+        self.destroy = Some(step);
+        self
     }
 
     /// Does what the plan says, from where the transcript ends.
@@ -76,10 +88,21 @@ impl Ceremony {
     /// With the first thing that does not go well. What was done is in the transcript, and the same call goes on.
     pub fn run(self, room: &mut dyn Room) -> Result<Finished, Error> {
         let Self {
-            prepared: Prepared { approved, module },
+            prepared:
+                Prepared {
+                    approved,
+                    module,
+                    earlier,
+                },
             mut journal,
             place,
+            destroy,
         } = self;
+        if let Some(step) = &destroy
+            && approved.plan().plan().key(step).is_none()
+        {
+            return Err(Error::State(format!("{step} is no step that makes a key")));
+        }
         begin(&mut journal, &approved)?;
         if journal.has(CLOSING, DECLARED) {
             return Err(Error::State(
@@ -90,6 +113,8 @@ impl Ceremony {
         let mut run = Run::new(&approved, journal);
         run.officers = officers;
         run.room = Some(room);
+        run.earlier = earlier;
+        run.destroy = destroy;
         run.steps()?;
         run.close()?;
         let head = run.head(Outcome::Finished);
@@ -104,9 +129,10 @@ impl Ceremony {
     /// When it is over already, or a token does not answer.
     pub fn give_up(self, declared: &Declared, room: &mut dyn Room) -> Result<Finished, Error> {
         let Self {
-            prepared: Prepared { approved, module },
+            prepared: Prepared { approved, module, .. },
             mut journal,
             place,
+            ..
         } = self;
         if journal.has(CLOSING, ENDED) {
             return Err(Error::State("this ceremony is over".to_owned()));
@@ -254,6 +280,9 @@ pub(crate) struct Run<'a> {
     pub(crate) journal: Journal,
     officers: BTreeMap<Name, Officer>,
     room: Option<&'a mut dyn Room>,
+    earlier: Vec<Earlier>,
+    /// The key whose half-made pair is to be destroyed.
+    destroy: Option<Name>,
     pub(crate) keys: BTreeMap<Name, MadeKey>,
     pub(crate) certificates: BTreeMap<Name, MadeCertificate>,
     pub(crate) requests: BTreeMap<Name, Vec<u8>>,
@@ -271,6 +300,8 @@ impl<'a> Run<'a> {
             journal,
             officers: BTreeMap::new(),
             room: None,
+            earlier: Vec::new(),
+            destroy: None,
             keys: BTreeMap::new(),
             certificates: BTreeMap::new(),
             requests: BTreeMap::new(),
@@ -299,6 +330,7 @@ impl Run<'_> {
                 Step::Csr(step) => self.csr(step)?,
                 Step::ImportCertificate(step) => self.import(step)?,
                 Step::ApproverRoster(step) => self.approver_roster(step)?,
+                Step::Inventory(step) => self.inventory(step)?,
                 Step::Checkpoint(step) => self.checkpoint(step.name.as_str())?,
             }
             self.validate_crossed()?;

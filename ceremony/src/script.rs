@@ -6,7 +6,7 @@ use sealwright_identity::Digest;
 use sealwright_statement::words::words;
 use serde::Serialize;
 
-use crate::plan::{LintedPlan, Purpose, Step};
+use crate::plan::{LintedPlan, Purpose, Step, Unexplained};
 use crate::preconditions::uses;
 use crate::roster::Roster;
 
@@ -194,6 +194,21 @@ fn told(step: &Step) -> String {
             )
         }
         Step::ApproverRoster(_) => "the roster of those who approve policies is handed over".to_owned(),
+        Step::Inventory(step) => {
+            let tokens: Vec<_> = step.tokens.iter().map(|name| name.as_str()).collect();
+            let odd = match step.unexplained {
+                Unexplained::Stop => "stops everything",
+                Unexplained::Record => "is written down",
+            };
+            format!(
+                "every object in {} is listed; what nothing explains {odd}",
+                if tokens.is_empty() {
+                    "all tokens".to_owned()
+                } else {
+                    tokens.join(", ")
+                }
+            )
+        }
         Step::Checkpoint(_) => "everybody stops; the transcript's head is read aloud".to_owned(),
     }
 }

@@ -331,5 +331,20 @@ fn remarks(events: &[Event]) -> Vec<String> {
             ));
         }
     }
+    for event in events {
+        let step = &event.step;
+        if let Some(token) = event.call.strip_prefix("unexplained/")
+            && let Some(odd @ 1..) = event.data.as_array().map(Vec::len)
+        {
+            remarks.push(format!(
+                "{step}: nothing explains {odd} objects of the token {token}; the plan takes them as exceptions"
+            ));
+        }
+        if event.kind == Kind::Observation && event.call == "explained" {
+            remarks.push(format!(
+                "{step}: what earlier transcripts explain is as it was read then; `--transcript` holds it against them"
+            ));
+        }
+    }
     remarks
 }

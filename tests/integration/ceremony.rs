@@ -6,6 +6,7 @@ mod constraints;
 mod cross;
 mod ends;
 mod faults;
+mod inventory;
 mod quorum;
 mod rare;
 mod resume;

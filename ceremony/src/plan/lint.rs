@@ -1,15 +1,20 @@
 //! What a plan may not say, and what its readers should think about.
 
 mod crossed;
+mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use sealwright_identity::{KeyType, Timestamp};
 use sealwright_statement::policy::Name;
-use serde::Serialize;
 
-use super::{ApproverRosterStep, CertificateStep, Custody, KeyStep, Plan, Profile, Purpose, RootStep, Step};
+pub use self::warnings::Warning;
+pub(super) use self::warnings::warnings;
+use super::{
+    ApproverRosterStep, CertificateStep, Custody, InventoryStep, KeyStep, Plan, Profile, Purpose, RootStep,
+    Step,
+};
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// The longest window in which a plan may run.
@@ -21,15 +26,6 @@ const MAX_INTERMEDIATE: Duration = DAY.saturating_mul(8 * 366);
 const TOKEN_LABEL: usize = 32;
 const MAX_TEXT: usize = 64;
 const MAX_STEPS: usize = 64;
-
-/// Something that may be meant, and often is not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Warning {
-    /// A short name.
-    pub code: &'static str,
-    /// What was found, and what it leads to.
-    pub detail: String,
-}
 
 type Problem = Option<(&'static str, String)>;
 
@@ -118,6 +114,7 @@ impl Plan {
                     },
                 ),
                 Step::ApproverRoster(step) => roster_problem(step),
+                Step::Inventory(step) => self.inventory_problem(step),
                 Step::Checkpoint(_) => None,
             };
             if let Some((key, problem)) = problem {
@@ -158,6 +155,16 @@ impl Plan {
             return Some(("label", "another key of the token has it".to_owned()));
         }
         text_problem("label", &key.label, MAX_TEXT)
+    }
+
+    fn inventory_problem(&self, step: &InventoryStep) -> Problem {
+        if let Some(token) = step.tokens.iter().find(|token| self.token(token).is_none()) {
+            return Some(("tokens", format!("there is no token {token}")));
+        }
+        let tokens: BTreeSet<_> = step.tokens.iter().collect();
+        let transcripts: BTreeSet<_> = step.transcripts.iter().collect();
+        let twice = tokens.len() < step.tokens.len() || transcripts.len() < step.transcripts.len();
+        twice.then(|| ("tokens", "a token or a transcript is there twice".to_owned()))
     }
 
     fn issuer_problem(&self) -> Problem {
@@ -306,83 +313,4 @@ fn text_problem(key: &'static str, text: &str, longest: usize) -> Problem {
             format!("it is empty, longer than {longest} bytes, or has odd characters in it"),
         )
     })
-}
-
-pub(super) fn warnings(plan: &Plan) -> Vec<Warning> {
-    let mut warnings = Vec::new();
-    let mut warn = |code, detail: String| warnings.push(Warning { code, detail });
-    let mut used = BTreeSet::new();
-    for step in &plan.steps {
-        let profile = match step {
-            Step::Root(root) => {
-                used.insert(&root.key);
-                &root.profile
-            }
-            Step::Intermediate(intermediate) => {
-                used.insert(&intermediate.key);
-                if intermediate.profile.crl_urls.is_empty() {
-                    warn(
-                        "no-crl",
-                        format!(
-                            "{} names no CRL: it can be revoked only by taking it out of every bundle",
-                            intermediate.name
-                        ),
-                    );
-                }
-                &intermediate.profile
-            }
-            Step::CrossCertificate(cross) => {
-                used.insert(&cross.key);
-                &cross.profile
-            }
-            Step::Csr(csr) => {
-                used.insert(&csr.key);
-                continue;
-            }
-            _ => continue,
-        };
-        if !profile.permitted_uri_domains.is_empty() {
-            warn(
-                "uri-name-constraints",
-                format!(
-                    "{} asks for URI name constraints; they are not written: rustls-webpki refuses every \
-                     URI name below one, hence every SPIFFE ID",
-                    step.name()
-                ),
-            );
-        }
-        if profile.path_length.is_none() {
-            warn(
-                "no-path-length",
-                format!("{} may have CAs below it without a limit", step.name()),
-            );
-        }
-    }
-    for key in plan.keys() {
-        if key.algorithm == KeyType::Ed25519 && key.purpose == Purpose::Issuing {
-            warn(
-                "ed25519",
-                format!("{}: Envoy and older TLS stacks do not verify Ed25519", key.name),
-            );
-        }
-        if key.purpose == Purpose::Issuing && !used.contains(&key.name) {
-            warn(
-                "unused",
-                format!("{} is made, and nothing is made for it", key.name),
-            );
-        }
-        if key.custody == Custody::HsmOnly {
-            warn(
-                "no-backup",
-                format!("{} has no backup: with its token it is lost", key.name),
-            );
-        }
-    }
-    if !plan.steps.iter().any(|step| matches!(step, Step::Checkpoint(_))) {
-        warn(
-            "no-checkpoint",
-            "no step has the transcript's head read aloud before the end".to_owned(),
-        );
-    }
-    warnings
 }

@@ -1,6 +1,6 @@
 //! What a plan can ask for.
 
-use sealwright_identity::{KeyType, Timestamp};
+use sealwright_identity::{Digest, KeyType, Timestamp};
 use sealwright_statement::policy::{Name, Roster};
 use sealwright_statement::{Envelope, EnvelopeError, Signed};
 use serde::{Deserialize, Serialize};
@@ -23,6 +23,8 @@ pub enum Step {
     ImportCertificate(ImportStep),
     /// The first roster of those who approve policies.
     ApproverRoster(ApproverRosterStep),
+    /// Every object of tokens is listed, and held against what transcripts explain.
+    Inventory(InventoryStep),
     /// Everybody stops, and the transcript's head is read aloud.
     Checkpoint(CheckpointStep),
 }
@@ -39,6 +41,7 @@ impl Step {
             Self::Csr(step) => &step.name,
             Self::ImportCertificate(step) => &step.name,
             Self::ApproverRoster(step) => &step.name,
+            Self::Inventory(step) => &step.name,
             Self::Checkpoint(step) => &step.name,
         }
     }
@@ -54,6 +57,7 @@ impl Step {
             Self::Csr(_) => "csr",
             Self::ImportCertificate(_) => "import-certificate",
             Self::ApproverRoster(_) => "approver-roster",
+            Self::Inventory(_) => "inventory",
             Self::Checkpoint(_) => "checkpoint",
         }
     }
@@ -233,6 +237,42 @@ impl ApproverRosterStep {
     pub fn read(&self) -> Result<Signed<Roster>, EnvelopeError> {
         Envelope::parse(&self.roster)?.open()
     }
+}
+
+/// A look at everything that is on tokens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InventoryStep {
+    /// The step's name.
+    pub name: Name,
+    /// The tokens; all of the plan when there is none.
+    #[serde(default)]
+    pub tokens: Vec<Name>,
+    /// The digests of transcripts that explain objects, beside this ceremony's own.
+    #[serde(default)]
+    pub transcripts: Vec<Digest>,
+    /// What becomes of the ceremony when nothing explains an object.
+    #[serde(default)]
+    pub unexplained: Unexplained,
+}
+
+impl InventoryStep {
+    /// Whether it looks at a token of the plan.
+    #[must_use]
+    pub fn covers(&self, token: &Name) -> bool {
+        self.tokens.is_empty() || self.tokens.contains(token)
+    }
+}
+
+/// What an object that nothing explains does to a ceremony.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Unexplained {
+    /// It stops.
+    #[default]
+    Stop,
+    /// It goes on, and the object is written down as an exception.
+    Record,
 }
 
 /// A pause.

@@ -74,6 +74,7 @@ impl Run<'_> {
             step.algorithm, step.label, step.token
         );
         self.go(name, "C_GenerateKeyPair", &what)?;
+        self.destroy_half_made(step, &id)?;
         let restricted = match self.generate(step, &id, true)? {
             Making::Made => true,
             Making::Refused(_) => match self.generate(step, &id, false)? {
@@ -124,9 +125,10 @@ impl Run<'_> {
                 (_, PairCount { private, public }) => {
                     return Err(Error::State(format!(
                         "the token {} has {private} private and {public} public keys with the id {} of the key \
-                         {}: the pair is half-made; destroy it with the token's own tool, then resume",
+                         {}: the pair is half-made; --resume --destroy {} destroys it, after asking",
                         step.token,
                         hex::encode(&order.id),
+                        step.name,
                         step.name
                     )));
                 }

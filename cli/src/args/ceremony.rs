@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use sealwright_ceremony::Role;
 use sealwright_identity::Digest;
+use sealwright_statement::policy::Name;
 
 use super::signing::{Discreet, NewKeyArgs, PinArg, SigningKey, TokenUse, pin, signing_key};
 use crate::text;
@@ -217,6 +218,12 @@ pub(crate) struct RunArgs {
     /// Go on with the transcript in OUT.
     #[arg(long)]
     pub(crate) resume: bool,
+    /// A transcript that an inventory of the plan names; one for each.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) transcript: Vec<PathBuf>,
+    /// With --resume: destroy first what a crash left of the key pair of this step, after asking.
+    #[arg(long, value_name = "STEP", requires = "resume", conflicts_with = "declare")]
+    pub(crate) destroy: Option<Name>,
     /// Give the ceremony up: nothing more is made, and it is signed as what it is.
     #[arg(long, value_enum, value_name = "OUTCOME", requires_all = ["reason", "resume"])]
     pub(crate) declare: Option<Declare>,
@@ -249,6 +256,9 @@ pub(crate) struct TranscriptArgs {
     /// The roster's digest, as you know it from elsewhere.
     #[arg(long, value_name = "DIGEST")]
     pub(crate) roster: Option<Digest>,
+    /// A transcript that an inventory names: what it explains is held against it again; one for each.
+    #[arg(long = "transcript", value_name = "DIR")]
+    pub(crate) earlier: Vec<PathBuf>,
 }
 
 /// How a ceremony ends that is given up.

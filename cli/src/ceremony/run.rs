@@ -61,6 +61,7 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
             state,
         },
         previous: args.previous.clone(),
+        transcripts: args.transcript.clone(),
         resume: args.resume,
         clock: Arc::new(clock),
         crash: Crash {
@@ -69,7 +70,10 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
             after: args.crash_after,
         },
     };
-    let ceremony = Ceremony::begin(approved, &surroundings).map_err(fail)?;
+    let mut ceremony = Ceremony::begin(approved, &surroundings).map_err(fail)?;
+    if let Some(step) = &args.destroy {
+        ceremony = ceremony.destroying(step.clone());
+    }
     let mut terminal = Terminal {
         silent: args.yes,
         pins: &args.pin,

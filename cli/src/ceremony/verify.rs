@@ -26,6 +26,10 @@ pub(super) fn run(args: &TranscriptArgs, output: Output) -> Result<ExitCode, Fai
             ),
         ));
     }
+    for earlier in &args.earlier {
+        sealwright_ceremony::hold_against(&args.transcript, earlier)
+            .or_fail_doing(Class::Contradicted, "an inventory does not hold")?;
+    }
     if output == Output::Json {
         output::json(&verified)?;
         return Ok(ExitCode::SUCCESS);

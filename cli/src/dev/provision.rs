@@ -72,6 +72,7 @@ pub(crate) fn run(args: &ProvisionArgs) -> Result<ExitCode, Failure> {
             state: home.path().join("gate"),
         },
         previous: None,
+        transcripts: Vec::new(),
         resume: false,
         clock: Arc::new(clock),
         crash: Crash::default(),

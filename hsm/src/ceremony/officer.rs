@@ -150,6 +150,28 @@ impl Officer {
         sync_softhsm()
     }
 
+    /// Destroys every half of a key pair with this label and id (`C_DestroyObject`), and says how many there were.
+    ///
+    /// # Errors
+    /// The token refuses; what was destroyed before stays destroyed.
+    pub fn destroy_pair(&self, label: &str, id: &[u8]) -> Result<PairCount, Error> {
+        let of = |class| -> Result<usize, Error> {
+            let found = self.find(&template(class, Some(label), Some(id)))?;
+            for object in &found {
+                self.session
+                    .call("C_DestroyObject", |session| session.destroy_object(*object))
+                    .map_err(Error::call("destroying half of a key pair"))?;
+            }
+            Ok(found.len())
+        };
+        let count = PairCount {
+            private: of(ObjectClass::PRIVATE_KEY)?,
+            public: of(ObjectClass::PUBLIC_KEY)?,
+        };
+        sync_softhsm()?;
+        Ok(count)
+    }
+
     /// The attributes of the private and of the public half of a key pair, each of which must be there once.
     ///
     /// # Errors

@@ -8,18 +8,20 @@ use serde_json::Value;
 use super::tamper;
 
 /// What a room has to know of the one before: the token of its root.
-struct Before {
-    room: Room,
-    serial: String,
+pub(super) struct Before {
+    pub(super) room: Room,
+    pub(super) serial: String,
+    /// The digest that names the transcript.
+    pub(super) digest: String,
     id: String,
     certificate: String,
 }
 
 /// A root that is there, by a ceremony of its own.
-fn before() -> Before {
+pub(super) fn before() -> Before {
     let mut room = Room::small();
     room.replace("path_length = 1", "path_length = 2");
-    room.finish();
+    let ended = room.finish();
     let events = room.events();
     let find = |step: &str, call: &str| {
         let found = events
@@ -29,6 +31,7 @@ fn before() -> Before {
     };
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     Before {
+        digest: text(&ended["digest"]),
         serial: text(&find("token-root", "identity")["serial"]),
         id: text(&find("root-key", "C_GenerateKeyPair")["id"]),
         certificate: fs::read_to_string(room.file("out/certificates/root-ca.pem")).unwrap(),

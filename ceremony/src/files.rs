@@ -10,6 +10,8 @@ use std::path::Path;
 
 use sealwright_identity::Digest;
 
+pub use self::archive::Mode;
+pub(crate) use self::archive::tar;
 use crate::error::Error;
 use crate::outputs::SUMS;
 

@@ -17,6 +17,7 @@
 
 mod approval;
 mod attributes;
+mod bundle;
 mod canonical;
 mod chain;
 mod compare;
@@ -30,6 +31,7 @@ mod openssl;
 mod outputs;
 pub mod plan;
 mod preconditions;
+mod report;
 mod room;
 mod roster;
 mod run;
@@ -40,13 +42,15 @@ mod transcript;
 mod verify;
 
 pub use approval::{Approval, ApprovalError, ApprovedPlan, Signatory};
+pub use bundle::Bundle;
 pub use compare::{Comparison, compare};
 pub use error::{Class, Error};
-pub use files::Files;
+pub use files::{Files, Mode};
 pub use head::{Head, Outcome};
 pub use id::CeremonyId;
 pub use plan::{LintedPlan, Plan, PlanError, Warning};
 pub use preconditions::{Place, Surroundings};
+pub use report::Report;
 pub use room::{PinFor, Room};
 pub use roster::{Person, Role, Roster, RosterError};
 pub use run::{Ceremony, Declared, Finished, RELEASE};

@@ -161,7 +161,7 @@ fn spelled(digest: &Digest, line: &mut impl FnMut(&str)) {
     }
 }
 
-fn told(step: &Step) -> String {
+pub(crate) fn told(step: &Step) -> String {
     match step {
         Step::Key(key) => {
             let purpose = match key.purpose {

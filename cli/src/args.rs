@@ -15,8 +15,9 @@ use sealwright_identity::{HumanDuration, KeyType, SerialNumber, SignedDuration};
 pub(crate) use self::{
     bench::BenchArgs,
     ceremony::{
-        About, ApproveArgs, CeremonyArgs, CeremonyCommand, CompareArgs, Declare, Input, InventoryArgs,
-        NewPlanArgs, NewRosterArgs, NoteArgs, PlanCommand, RunArgs, SignArgs, TranscriptArgs,
+        About, ApproveArgs, BundleArgs, CeremonyArgs, CeremonyCommand, CompareArgs, Declare, Input,
+        InventoryArgs, NewPlanArgs, NewRosterArgs, NoteArgs, PlanCommand, ReportArgs, RunArgs, SignArgs,
+        TranscriptArgs,
     },
     policy::{
         AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, ReplayArgs, TestArgs,

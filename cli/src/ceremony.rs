@@ -2,6 +2,7 @@
 
 mod approve;
 mod begin;
+mod bundle;
 mod note;
 mod plan;
 mod room;
@@ -38,6 +39,8 @@ pub(crate) fn run(args: &CeremonyArgs, output: Output) -> Result<ExitCode, Failu
         CeremonyCommand::Compare(args) => survey::compare(args, output),
         CeremonyCommand::Inventory(args) => survey::inventory(args, output),
         CeremonyCommand::Note(args) => note::run(args),
+        CeremonyCommand::Report(args) => bundle::report(args),
+        CeremonyCommand::Bundle(args) => bundle::bundle(args, output),
         CeremonyCommand::Verify(args) => verify::run(args, output),
     }
 }

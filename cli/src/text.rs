@@ -208,6 +208,8 @@ The steps of a ceremony, on one machine or on several that exchange files:
   sealwright ceremony approve --plan plan.toml --roster roster.toml --role operator --sign-with anna.pem --out anna.txt
   sealwright ceremony run --plan plan.toml --roster roster.toml --approval anna.txt --approval bert.txt --out ./root-1
   sealwright ceremony sign ./root-1 --sign-with anna.pem
+  sealwright ceremony report ./root-1 --html root-1.html          a page to read
+  sealwright ceremony bundle --out bundle.tar --add plan.toml     for a machine without a network
 
 docs/ceremony.md is the script for the people in the room.";
 

@@ -9,6 +9,7 @@ mod faults;
 mod inventory;
 mod quorum;
 mod rare;
+mod report;
 mod resume;
 mod serving;
 mod survey;

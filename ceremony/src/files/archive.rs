@@ -20,16 +20,8 @@ impl Files {
     /// # Errors
     /// When a name is longer than an archive holds, which no ceremony makes.
     pub fn archive(&self) -> Result<Vec<u8>, Error> {
-        let mut archive = Vec::new();
-        for (name, bytes) in &self.0 {
-            let header = header(name, bytes.len())
-                .ok_or_else(|| Error::check(name, "it does not fit an archive of a transcript"))?;
-            archive.extend_from_slice(&header);
-            archive.extend_from_slice(bytes);
-            archive.resize(archive.len().next_multiple_of(BLOCK), 0);
-        }
-        archive.resize(archive.len() + 2 * BLOCK, 0);
-        Ok(archive)
+        let files = self.0.iter();
+        tar(files.map(|(name, bytes)| (name.clone(), Mode::Plain, bytes.as_slice())))
     }
 
     /// Reads an archive that [`Self::archive`] made.
@@ -43,6 +35,29 @@ impl Files {
         }
         Err(other())
     }
+}
+
+/// Whether a file of an archive is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// It is read: 0644.
+    Plain,
+    /// It is run: 0755.
+    Program,
+}
+
+/// An archive of files, in the order in which they come.
+pub(crate) fn tar<'a>(files: impl Iterator<Item = (String, Mode, &'a [u8])>) -> Result<Vec<u8>, Error> {
+    let mut archive = Vec::new();
+    for (name, mode, bytes) in files {
+        let header = header(&name, mode, bytes.len())
+            .ok_or_else(|| Error::check(&name, "it does not fit an archive"))?;
+        archive.extend_from_slice(&header);
+        archive.extend_from_slice(bytes);
+        archive.resize(archive.len().next_multiple_of(BLOCK), 0);
+    }
+    archive.resize(archive.len() + 2 * BLOCK, 0);
+    Ok(archive)
 }
 
 fn other() -> Error {
@@ -68,7 +83,7 @@ fn parse(archive: &[u8]) -> Option<Files> {
     }
 }
 
-fn header(name: &str, size: usize) -> Option<[u8; BLOCK]> {
+fn header(name: &str, mode: Mode, size: usize) -> Option<[u8; BLOCK]> {
     if name.is_empty() || name.len() > MAX_NAME || name.contains('\0') {
         return None;
     }
@@ -78,7 +93,12 @@ fn header(name: &str, size: usize) -> Option<[u8; BLOCK]> {
         Some(())
     };
     put(0, name.as_bytes())?;
-    put(100, b"0000644\x000000000\x000000000\x00")?;
+    let mode = match mode {
+        Mode::Plain => b"0000644\0",
+        Mode::Program => b"0000755\0",
+    };
+    put(100, mode)?;
+    put(108, b"0000000\x000000000\x00")?;
     let size = format!("{size:011o}");
     put(124, size.get(..11).filter(|text| *text == size)?.as_bytes())?;
     put(136, b"00000000000\x00        0")?;

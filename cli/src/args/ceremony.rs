@@ -47,6 +47,10 @@ pub(crate) enum CeremonyCommand {
     Inventory(InventoryArgs),
     /// Write down what somebody in the room has to say, between two starts of `run`.
     Note(NoteArgs),
+    /// A transcript as a page to read; only one that verifies.
+    Report(ReportArgs),
+    /// What a machine without a network needs, as one archive.
+    Bundle(BundleArgs),
     /// Verify a transcript, with nothing but the transcript.
     Verify(TranscriptArgs),
 }
@@ -259,6 +263,28 @@ pub(crate) struct TranscriptArgs {
     /// A transcript that an inventory names: what it explains is held against it again; one for each.
     #[arg(long = "transcript", value_name = "DIR")]
     pub(crate) earlier: Vec<PathBuf>,
+}
+
+/// `sealwright ceremony report`.
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    /// The transcript's folder.
+    #[arg(value_name = "DIR")]
+    pub(crate) transcript: PathBuf,
+    /// A new file for one HTML page that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: PathBuf,
+}
+
+/// `sealwright ceremony bundle`.
+#[derive(Debug, Args)]
+pub(crate) struct BundleArgs {
+    /// A new file for the archive (tar).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// A file that goes along, such as a plan or a roster; one for each.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) add: Vec<PathBuf>,
 }
 
 /// How a ceremony ends that is given up.

@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use sealwright_identity::{Digest, SharedClock, Timestamp};
-use sealwright_ledger::Ledger;
+use sealwright_ledger::{Ledger, LedgerReader};
 use sealwright_statement::policy::{CanaryCounts, Revision, Roster, deployment_id};
 use sealwright_statement::{Envelope, Sealed, Signed};
 use tokio::sync::{Mutex, OwnedRwLockReadGuard, RwLock};
@@ -46,6 +46,15 @@ use crate::issuers::Issuers;
 
 /// What decides, as a request found it; no change takes effect while it is held.
 pub(super) type Held = OwnedRwLockReadGuard<InForce>;
+
+/// The entry after which records are counted at a start: the set in force stops canaries by them.
+pub(super) async fn counted_after(reader: &LedgerReader) -> Result<Option<u64>, PoliciesError> {
+    let history = load::history(reader).await?;
+    let active = history.as_ref().and_then(History::active);
+    Ok(active
+        .filter(|active| active.counters.is_some())
+        .map(|active| active.sequence))
+}
 
 /// For the times of files.
 fn system_time(at: Timestamp) -> SystemTime {

@@ -16,6 +16,7 @@ use sealwright_ledger::{
 use sealwright_x509::certificate::validity_of;
 
 use super::home::{Home, HomeError, ledger_path};
+use super::policies;
 use super::start::os_user;
 
 /// A certificate is needed for so long after its end: clocks differ.
@@ -52,9 +53,13 @@ pub async fn plan(
     clock: &SharedClock,
     progress: OnProgress<'_>,
 ) -> Result<PrunePlan, PruneError> {
+    let counted_after = policies::counted_after(reader).await.map_err(|_sets| {
+        PruneError::Damaged("its policy sets do not hold; the signer says at its start why")
+    })?;
     let wish = PruneWish {
         before,
         now: clock.now(),
+        counted_after,
         exports,
         by: os_user(),
         valid_until: &valid_until,

@@ -120,6 +120,11 @@ pub enum Needed {
     /// Nobody knows until when.
     #[error("its certificate cannot be read, so nobody knows how long it is valid")]
     Unreadable,
+    /// A start counts what was decided since then.
+    #[error(
+        "the set in force stops canaries by what was decided since it took effect, and each start counts that again"
+    )]
+    Counted,
     /// The decision is not settled.
     #[error("it is not settled: start the signer once, which settles it")]
     Open,

@@ -25,6 +25,8 @@ pub struct PruneWish<'w> {
     pub before: Timestamp,
     /// The time now.
     pub now: Timestamp,
+    /// After this entry nothing about a request may go: a start counts it.
+    pub counted_after: Option<u64>,
     /// Exports, in any order, that hold what goes.
     pub exports: &'w [PathBuf],
     /// Who asks: the OS user.
@@ -253,6 +255,14 @@ impl Survey {
             self.kept.add_kept(entry.head());
             return Ok(());
         }
+        let needed = |why| PruneError::Needed {
+            sequence: entry.sequence,
+            recorded_at: entry.recorded_at,
+            why,
+        };
+        if wish.counted_after.is_some_and(|after| entry.sequence > after) {
+            return Err(needed(Needed::Counted));
+        }
         self.goes += 1;
         if kind == EntryKind::Certificate {
             self.certificates += 1;
@@ -271,11 +281,7 @@ impl Survey {
             Some(until) => Needed::Valid(until),
             None => Needed::Unreadable,
         };
-        Err(PruneError::Needed {
-            sequence: entry.sequence,
-            recorded_at: entry.recorded_at,
-            why,
-        })
+        Err(needed(why))
     }
 
     /// What stayed at earlier prunings.

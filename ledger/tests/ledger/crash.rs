@@ -94,6 +94,7 @@ fn prunes() {
         let wish = PruneWish {
             before: std::env::var("SEALWRIGHT_TEST_BEFORE").unwrap().parse().unwrap(),
             now: SystemClock.now(),
+            counted_after: None,
             exports: &whole,
             by: "victim".into(),
             valid_until: &|_tbs| Some(Timestamp::from_micros(0)),

@@ -86,10 +86,21 @@ async fn plan_with(
     exports: &[PathBuf],
     valid_until: &(dyn Fn(&[u8]) -> Option<Timestamp> + Send + Sync),
 ) -> Result<PrunePlan, PruneError> {
+    plan_beside(home, before, exports, valid_until, None).await
+}
+
+async fn plan_beside(
+    home: &Home,
+    before: Timestamp,
+    exports: &[PathBuf],
+    valid_until: &(dyn Fn(&[u8]) -> Option<Timestamp> + Send + Sync),
+    counted_after: Option<u64>,
+) -> Result<PrunePlan, PruneError> {
     let reader = LedgerReader::open(&home.path()).await.unwrap();
     let wish = PruneWish {
         before,
         now: home.clock.now(),
+        counted_after,
         exports,
         by: "tester (1)".into(),
         valid_until,
@@ -154,6 +165,33 @@ async fn raw(path: &Path) -> SqliteConnection {
     SqliteConnection::connect(&format!("sqlite://{}", path.display()))
         .await
         .unwrap()
+}
+
+#[tokio::test]
+async fn what_a_start_counts_does_not_go() {
+    let home = Home::new();
+    let begin = ten_minutes(&home, 0).await;
+    let whole = [export(&home, "whole.jsonl", None, None).await];
+    let cut = begin.saturating_add(MINUTE * 5);
+    let ended = |_: &[u8]| Some(Timestamp::from_micros(0));
+    let last = plan(&home, cut, &whole)
+        .await
+        .unwrap()
+        .entry()
+        .unwrap()
+        .last
+        .sequence;
+    plan_beside(&home, cut, &whole, &ended, Some(last)).await.unwrap();
+    let refused = plan_beside(&home, cut, &whole, &ended, Some(last - 4)).await;
+    let Err(PruneError::Needed {
+        sequence,
+        why: Needed::Counted,
+        ..
+    }) = refused
+    else {
+        panic!("{refused:?}");
+    };
+    assert!(sequence > last - 4 && sequence <= last, "{sequence} of {last}");
 }
 
 #[tokio::test]

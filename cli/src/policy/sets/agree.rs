@@ -94,8 +94,8 @@ pub(super) async fn activate(args: &ActivateArgs, output: Output) -> Result<Exit
     let code = put_in_force(&mut client, set, output).await?;
     if rehearsed && must_agree(&wire::list(&mut client).await?)? > 0 {
         output::notice(
-            "from now on people must agree. The rehearsal is over: before the next start take `rehearsal`, \
-             `issuers.policies` and `[[policies]]` out of the configuration, which refuses to start with them",
+            "from now on people must agree; before the next start take `issuers.policies` and `[[policies]]` out \
+             of the configuration: the signer refuses to start with them",
         );
     }
     Ok(code)

@@ -1,9 +1,9 @@
 //! A person's key on a token: it signs statements, and nothing else.
 //!
 //! A person's key and a CA's key are the same kind of object in PKCS#11, and a URI may name either. So a key says by
-//! itself what it is for: the first bytes of its `CKA_ID` ([`MARK`]), which are written when it is made and cannot be
+//! itself what it is for: the first bytes of its `CKA_ID` (`MARK`), which are written when it is made and cannot be
 //! changed, as `CKA_MODIFIABLE` is false. Every key that is found, by whatever label or id, is looked at once, in
-//! [`check_use`]:
+//! `check_use`:
 //!
 //! * a statement is signed only by a key with the mark, hence never by a CA's key: a ceremony draws its keys' ids, and
 //!   nothing here gives the mark to a key for certificates;

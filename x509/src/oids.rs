@@ -32,8 +32,8 @@ pub(crate) const CRL_DISTRIBUTION_POINTS: &[u8] = &[0x55, 0x1d, 0x1f];
 
 /// Our own, below an arc that needs no registration and that every parser can hold (ADR 11): the extension of
 /// certificates from a rehearsal, and the attribute of requests that confirm a ceremony.
-pub(crate) const REHEARSAL: &[u8] = &[0x69, 0x85, 0x94, 0xee, 0xa0, 0x39, 0x01];
-pub(crate) const CONFIRMATION: &[u8] = &[0x69, 0x85, 0x94, 0xee, 0xa0, 0x39, 0x02];
+pub(crate) const REHEARSAL: &[u8] = &[0x69, 0xef, 0x85, 0xa0, 0x7c, 0x01];
+pub(crate) const CONFIRMATION: &[u8] = &[0x69, 0xef, 0x85, 0xa0, 0x7c, 0x02];
 
 /// Octets of an object identifier without a dotted form that are shown.
 const SHOWN: usize = 64;
@@ -81,8 +81,8 @@ mod tests {
             (AUTHORITY_INFO_ACCESS, "1.3.6.1.5.5.7.1.1"),
             (CA_ISSUERS, "1.3.6.1.5.5.7.48.2"),
             (CRL_DISTRIBUTION_POINTS, "2.5.29.31"),
-            (REHEARSAL, "2.25.1385926713.1"),
-            (CONFIRMATION, "2.25.1385926713.2"),
+            (REHEARSAL, "2.25.232870012.1"),
+            (CONFIRMATION, "2.25.232870012.2"),
         ];
         for (contents, text) in table {
             assert_eq!(dotted(contents), text);

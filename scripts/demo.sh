@@ -10,6 +10,12 @@ mkdir -p "$demo"
 
 step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
+# A home of a release in which no ceremony made the key: its key would not sign, and nothing in it is worth keeping.
+if [[ -e $home/sealwright.toml && ! -d $home/ceremony ]]; then
+  echo "demo: the home of an earlier release is made anew"
+  rm -rf "$home"
+fi
+
 step "start a signer: the CA key is made in a SoftHSM token, and stays there"
 "$sealwright" dev --home "$home" --listen 127.0.0.1:0 --http 127.0.0.1:0 >"$demo/ready" 2>"$demo/log" &
 signer=$!

@@ -1,8 +1,10 @@
 //! Failures by class: the class is the exit code.
 
-use std::{fmt, io::Write, process::ExitCode};
+use std::{fmt, process::ExitCode};
 
 use sealwright_runtime::Chain;
+
+use crate::output;
 
 /// What kind of failure, as scripts see it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,8 +66,7 @@ impl Failure {
 
     /// Prints the error to standard error and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        // With no one to tell, the code still tells.
-        let _closed = writeln!(std::io::stderr(), "sealwright: {self}");
+        output::notice(&self.to_string());
         ExitCode::from(self.class.code())
     }
 

@@ -57,7 +57,10 @@ pub(crate) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>
 }
 
 /// Prints a notice to standard error.
+///
+/// It is one write: front, gate and supervisor share the stream, and pieces would be mixed with their lines.
 pub(crate) fn notice(text: &str) {
+    let line = format!("sealwright: {text}\n");
     // With no one to tell, there is nothing to do.
-    let _closed = writeln!(std::io::stderr(), "sealwright: {text}");
+    let _closed = std::io::stderr().write_all(line.as_bytes());
 }

@@ -1,9 +1,10 @@
-//! A transcript for people to read: the same content as HTML, whatever the machine and the day.
+//! A transcript for people to read: the same content as HTML and as PDF, whatever the machine and the day.
 //!
 //! It is no evidence: who doubts it verifies the transcript. Only what verifies is rendered.
 
 mod content;
 mod html;
+mod pdf;
 
 use std::path::Path;
 
@@ -14,6 +15,8 @@ use crate::files::Files;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Report {
     pub(crate) title: String,
+    /// What each sheet of paper says of where it belongs.
+    pub(crate) foot: String,
     pub(crate) blocks: Vec<Block>,
 }
 
@@ -41,4 +44,18 @@ impl Report {
     pub fn html(&self) -> String {
         html::page(self)
     }
+
+    /// The same on paper.
+    ///
+    /// # Errors
+    /// By a fault of ours alone.
+    pub fn pdf(&self) -> Result<Vec<u8>, Error> {
+        pdf::document(self, pdf::Paper::LYING)
+    }
+}
+
+/// What would turn, hide or be other letters than it looks like.
+fn hides(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }

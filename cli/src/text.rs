@@ -208,10 +208,17 @@ The steps of a ceremony, on one machine or on several that exchange files:
   sealwright ceremony approve --plan plan.toml --roster roster.toml --role operator --sign-with anna.pem --out anna.txt
   sealwright ceremony run --plan plan.toml --roster roster.toml --approval anna.txt --approval bert.txt --out ./root-1
   sealwright ceremony sign ./root-1 --sign-with anna.pem
-  sealwright ceremony report ./root-1 --html root-1.html          a page to read
+  sealwright ceremony report ./root-1 --pdf root-1.pdf            to read, or --html
   sealwright ceremony bundle --out bundle.tar --add plan.toml     for a machine without a network
 
 docs/ceremony.md is the script for the people in the room.";
+
+pub(crate) const CEREMONY_REPORT: &str = "\
+The same transcript is the same bytes, on every machine and day. Only a transcript that verifies is shown.
+
+Examples:
+  sealwright ceremony report ./root-1 --html root-1.html
+  sealwright ceremony report ./root-1 --pdf root-1.pdf";
 
 pub(crate) const NEW_ROSTER: &str = "\
 Example:

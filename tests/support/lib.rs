@@ -24,6 +24,7 @@ pub mod issued;
 pub mod jwt;
 pub mod load;
 pub mod openssl;
+pub mod pdf;
 pub mod serving;
 pub mod signer;
 pub mod signing;

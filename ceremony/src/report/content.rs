@@ -48,6 +48,7 @@ pub(super) fn report(files: &Files) -> Result<Report, Error> {
     blocks.extend([Block::Heading("Every event"), all(events)]);
     Ok(Report {
         title: format!("Key ceremony: {}", verified.title),
+        foot: format!("ceremony {}, transcript {}", verified.ceremony, verified.digest),
         blocks,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Block, Report};
+use super::{Block, Report, hides};
 
 const HEAD: &str = "\
 <meta charset=\"utf-8\">
@@ -72,10 +72,7 @@ fn escaped(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\n' => out.push('\n'),
-            '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' => {
-                out.extend(letter.escape_unicode());
-            }
-            letter if letter.is_control() => out.extend(letter.escape_unicode()),
+            letter if hides(letter) => out.extend(letter.escape_unicode()),
             letter => out.push(letter),
         }
     }
@@ -90,6 +87,7 @@ mod tests {
     fn text_stays_text() {
         let report = Report {
             title: "<script>alert('1')</script>".to_owned(),
+            foot: String::new(),
             blocks: vec![
                 Block::Text("a & b \u{202e}\u{7}".to_owned()),
                 Block::Pairs(vec![("name", "\"x\" onload=\"y\"".to_owned())]),

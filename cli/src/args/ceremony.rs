@@ -267,13 +267,17 @@ pub(crate) struct TranscriptArgs {
 
 /// `sealwright ceremony report`.
 #[derive(Debug, Args)]
+#[command(after_help = text::CEREMONY_REPORT)]
 pub(crate) struct ReportArgs {
     /// The transcript's folder.
     #[arg(value_name = "DIR")]
     pub(crate) transcript: PathBuf,
     /// A new file for one HTML page that needs nothing else.
+    #[arg(long, value_name = "FILE", required_unless_present = "pdf")]
+    pub(crate) html: Option<PathBuf>,
+    /// A new file for the same as a PDF (A4, its fonts inside).
     #[arg(long, value_name = "FILE")]
-    pub(crate) html: PathBuf,
+    pub(crate) pdf: Option<PathBuf>,
 }
 
 /// `sealwright ceremony bundle`.

@@ -21,12 +21,17 @@ const CHECK: &str = include_str!("bundle/check.sh");
 const README: &str = include_str!("bundle/README.md");
 
 /// The documents, by their names in the bundle.
-const DOCUMENTS: [(&str, &str); 3] = [
+const DOCUMENTS: [(&str, &str); 4] = [
     ("README.md", README),
     ("docs/ceremony.md", include_str!("../../../docs/ceremony.md")),
     (
         "docs/0011-key-ceremony.md",
         include_str!("../../../docs/adr/0011-key-ceremony.md"),
+    ),
+    // Who passes fonts on passes their licence on, and they are in the program.
+    (
+        "docs/fonts-licence.txt",
+        include_str!("../../../ceremony/fonts/LICENSE"),
     ),
 ];
 
@@ -81,6 +86,10 @@ pub(super) fn bundle(args: &BundleArgs, output: Output) -> Result<ExitCode, Fail
 pub(super) fn report(args: &ReportArgs) -> Result<ExitCode, Failure> {
     let report =
         Report::of(&args.transcript).or_fail_doing(Class::Contradicted, "the transcript does not hold")?;
-    files::create(&args.html, report.html().as_bytes(), 0o644)?;
+    let pdf = args.pdf.as_ref().map(|path| Ok((path, report.pdf()?)));
+    let html = args.html.as_ref().map(|path| (path, report.html().into_bytes()));
+    for (path, bytes) in html.into_iter().chain(pdf.transpose().map_err(fail)?) {
+        files::create(path, &bytes, 0o644)?;
+    }
     Ok(ExitCode::SUCCESS)
 }

@@ -13,11 +13,6 @@ use sealwright_runtime::Chain;
 
 use crate::problem::{Problem, shown};
 
-/// In the details of a start, before an issuer's name.
-const DETAIL: &str = "ceremony.";
-/// What stands there where the configuration says that there was no ceremony.
-const NONE: &str = "none";
-
 /// Reads the blob with a transcript's files.
 pub type ReadTranscript<'a> = &'a dyn Fn(Digest) -> Result<Vec<u8>, Problem>;
 
@@ -44,7 +39,7 @@ pub struct Ceremonies {
 
 /// Where a certificate's key comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Origin {
+pub enum Origin {
     /// A ceremony.
     Ceremony,
     /// None, and the gate said so.
@@ -54,10 +49,11 @@ pub(crate) enum Origin {
 }
 
 impl Ceremonies {
-    /// A ceremony's entry.
+    /// A ceremony's entry. The first one of a key counts, as it does at the gate.
     ///
     /// # Errors
-    /// When its transcript does not hold, or says something else; then it counts for nothing here.
+    /// When its transcript does not hold, says something else, or is another one than the key has; then it counts for
+    /// nothing here.
     pub fn apply(
         &mut self,
         sequence: u64,
@@ -66,17 +62,27 @@ impl Ceremonies {
     ) -> Result<&Made, Problem> {
         self.spoken_of = true;
         let (recalled, approvers) = bears_out(entry, &read(entry.blob)?)?;
-        Ok(self.by_key.entry(entry.key).or_insert_with(|| Made {
+        let made = self.by_key.entry(entry.key).or_insert_with(|| Made {
             sequence,
             entry: entry.clone(),
             recalled,
             approvers,
-        }))
+        });
+        if made.entry.transcript != entry.transcript {
+            return Err(wrong(&format!(
+                "by entry {} its key is of another",
+                made.sequence
+            )));
+        }
+        Ok(made)
     }
 
     /// A start of the gate.
-    pub(crate) fn start(&mut self, start: &StartEntry) {
-        self.spoken_of |= start.details.keys().any(|key| key.starts_with(DETAIL));
+    pub fn start(&mut self, start: &StartEntry) {
+        self.spoken_of |= start
+            .details
+            .keys()
+            .any(|key| key.starts_with(CeremonyEntry::DETAIL));
     }
 
     /// The ceremony of a key.
@@ -94,19 +100,16 @@ impl Ceremonies {
     ///
     /// # Errors
     /// When nothing says so, or the start in force says something else.
-    pub(crate) fn origin(
-        &self,
-        decision: &DecisionEntry,
-        start: Option<&StartEntry>,
-    ) -> Result<Origin, Problem> {
-        let said = start.and_then(|start| start.details.get(&format!("{DETAIL}{}", decision.issuer)));
+    pub fn origin(&self, decision: &DecisionEntry, start: Option<&StartEntry>) -> Result<Origin, Problem> {
+        let detail = format!("{}{}", CeremonyEntry::DETAIL, decision.issuer);
+        let said = start.and_then(|start| start.details.get(&detail));
         match (self.of(&decision.issuer_key), said) {
             (Some(made), Some(said)) if *said != made.entry.transcript.to_string() => Err(wrong(&format!(
                 "by entry {} its key is of the transcript {}, and the start says {said}",
                 made.sequence, made.entry.transcript
             ))),
             (Some(_), _) => Ok(Origin::Ceremony),
-            (None, Some(said)) if said == NONE => Ok(Origin::SaidNone),
+            (None, Some(said)) if said == CeremonyEntry::NONE => Ok(Origin::SaidNone),
             (None, _) if !self.spoken_of => Ok(Origin::Before),
             (None, _) => Err(wrong(&format!(
                 "no ceremony of its key {} was recorded before it",

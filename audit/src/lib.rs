@@ -28,7 +28,7 @@ mod sets;
 mod summary;
 mod terms;
 
-pub use ceremonies::{Ceremonies, Made, ReadTranscript};
+pub use ceremonies::{Ceremonies, Made, Origin, ReadTranscript};
 pub use library::{Anchors, AnchorsError};
 pub use problem::{Finding, Problem, Uncompared};
 pub use run::{ReplayError, ReplayOptions, ReplayProgress, replay};

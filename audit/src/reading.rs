@@ -55,6 +55,8 @@ pub(crate) struct Reading<'l> {
     ceremonies: Ceremonies,
     /// Certificates of issuers of which the gate said that there was no ceremony.
     without_ceremony: u64,
+    /// Certificates of keys whose ceremony was for practice.
+    practised: u64,
     /// Certificates of before ceremonies were recorded.
     before_ceremonies: u64,
     sets: Sets,
@@ -81,6 +83,7 @@ impl<'l> Reading<'l> {
             ceremony: options.ceremony,
             ceremonies: Ceremonies::default(),
             without_ceremony: 0,
+            practised: 0,
             before_ceremonies: 0,
             sets: Sets::default(),
             by_ceremony: None,
@@ -270,7 +273,10 @@ impl<'l> Reading<'l> {
     /// Every certificate's key has its ceremony before it, or the gate had said that there was none.
     fn origin(&mut self, entry: &RawEntry, decision: &DecisionEntry) {
         match self.ceremonies.origin(decision, self.start.as_deref()) {
-            Ok(Origin::Ceremony) => {}
+            Ok(Origin::Ceremony) => {
+                let made = self.ceremonies.of(&decision.issuer_key);
+                self.practised += u64::from(made.is_some_and(|made| made.entry.rehearsal));
+            }
             Ok(origin) => {
                 let (count, what) = match origin {
                     Origin::SaidNone => (&mut self.without_ceremony, "the gate said that there was none"),
@@ -341,6 +347,7 @@ impl<'l> Reading<'l> {
         KeysSeen {
             ceremonies,
             without_ceremony: self.without_ceremony,
+            rehearsed: self.practised,
             before_ceremonies: self.before_ceremonies,
         }
     }

@@ -1,7 +1,7 @@
 //! A whole export: one thread reads and checks the chain, the others execute.
 //!
-//! Memory does not grow with the export: a bounded queue of batches, blobs by their place in the file, and for open
-//! decisions only what their certificate is verified with.
+//! Memory grows with what decides and its changes (sets, revisions, ceremonies), not with the decisions: a bounded queue
+//! of batches, blobs by their place in the file, and for open decisions only what their certificate is verified with.
 
 use std::path::Path;
 

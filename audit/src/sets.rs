@@ -82,6 +82,9 @@ pub struct Sets {
     revisions: Revisions,
     pushers: Pushers,
     revoked: BTreeSet<Digest>,
+    /// Whether a policy entry was read.
+    began: bool,
+    /// Made when a decision asks for it, and anew after each change that took effect.
     in_force: Option<Arc<InForce>>,
     /// Every record from here on is handed over to be counted.
     counts: bool,
@@ -111,7 +114,10 @@ impl Sets {
         let applied = self.take(sequence, recorded_at, entry, read);
         self.last = self.last.max(sequence);
         // Also a change that does not hold says that policies are no longer the configuration's.
-        self.in_force = Some(Arc::new(InForce::of(self)));
+        self.began = true;
+        if applied.is_ok() {
+            self.in_force = None;
+        }
         applied
     }
 
@@ -179,7 +185,10 @@ impl Sets {
     }
 
     /// What requests meet now; `None` where no policy entry was read.
-    pub(crate) fn in_force(&self) -> Option<Arc<InForce>> {
+    pub(crate) fn in_force(&mut self) -> Option<Arc<InForce>> {
+        if self.began && self.in_force.is_none() {
+            self.in_force = Some(Arc::new(InForce::of(self)));
+        }
         self.in_force.clone()
     }
 
@@ -372,8 +381,8 @@ impl Brought {
                 own = Some(envelope);
             } else if envelope.kind() == Revision::TYPE {
                 revisions.push(open(envelope)?);
-            } else {
-                roster = Some(open(envelope)?);
+            } else if roster.replace(open(envelope)?).is_some() {
+                return Err(wrong("it brings in two rosters"));
             }
         }
         Ok(Self {

@@ -142,6 +142,8 @@ pub struct KeysSeen {
     pub ceremonies: Vec<CeremonySeen>,
     /// Certificates of issuers of which the gate said `ceremony: none`.
     pub without_ceremony: u64,
+    /// Certificates of keys whose ceremony was for practice.
+    pub rehearsed: u64,
     /// Certificates of before ceremonies were recorded.
     pub before_ceremonies: u64,
 }

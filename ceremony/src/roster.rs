@@ -83,6 +83,14 @@ impl Roster {
         Ok(Sealed::new(roster)?)
     }
 
+    /// The file that [`Self::read`] reads.
+    ///
+    /// # Errors
+    /// When a number in it is too large for TOML.
+    pub fn to_toml(&self) -> Result<String, toml::ser::Error> {
+        toml::to_string(self)
+    }
+
     /// Whose key it is.
     #[must_use]
     pub fn owner(&self, key: &PublicKey) -> Option<&Person> {

@@ -57,6 +57,11 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }
 
+/// A TOML basic string, for a file that is written from a template.
+pub(crate) fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
 /// Eight hexadecimal digits from the system generator.
 pub(crate) fn random_hex() -> Result<String, Failure> {
     let mut bytes = [0; 4];

@@ -25,9 +25,9 @@ pub enum UriError {
     /// Longer than 4096 bytes.
     #[error("the URI is longer than {MAX_BYTES} bytes")]
     TooLong,
-    /// Not `name=value`.
-    #[error("`{0}` is not of the form name=value")]
-    NotAPair(String),
+    /// Not `name=value`. Which part it is goes untold: it may be a PIN.
+    #[error("a part of it is not of the form name=value")]
+    NotAPair,
     /// A path attribute that is given twice (section 2.3 forbids it).
     #[error("the attribute `{0}` is given twice")]
     Twice(String),
@@ -148,9 +148,7 @@ impl FromStr for Pkcs11Uri {
 
 impl Pkcs11Uri {
     fn take(&mut self, pair: &str) -> Result<(), UriError> {
-        let (name, value) = pair
-            .split_once('=')
-            .ok_or_else(|| UriError::NotAPair(pair.to_owned()))?;
+        let (name, value) = pair.split_once('=').ok_or(UriError::NotAPair)?;
         let bytes = decode(name, value)?;
         match name {
             "id" => set(&mut self.id, name, bytes),

@@ -289,6 +289,13 @@ pub struct CeremonyEntry {
     pub blob: Digest,
 }
 
+impl CeremonyEntry {
+    /// In the details of a start, before an issuer's name; the value is the digest of its transcript, or a word.
+    pub const DETAIL: &str = "ceremony.";
+    /// The word where the configuration says that there was no ceremony.
+    pub const NONE: &str = "none";
+}
+
 /// Where a statement lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatementRef {

@@ -12,10 +12,9 @@ use crate::{
 };
 
 /// What the host did for a policy. In evidence it is canonical JSON (RFC 8785).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HostAnswers {
-    // In the order of their names, as their own fields are: plain JSON of it is canonical.
     /// What the policy could use.
     pub limits: Limits,
     /// What it wrote.
@@ -65,6 +64,7 @@ pub fn denial(denial: &Denial) -> pb::Denial {
 }
 
 fn host_answers(evaluation: &Evaluation) -> String {
+    // In the order of their names, as their own fields are: plain JSON of it is canonical.
     #[derive(Serialize)]
     struct Borrowed<'a> {
         limits: Limits,

@@ -137,7 +137,7 @@ impl Book {
         self.change(PolicyEvent::Set, number, 2, &set, files(revisions))
     }
 
-    fn due(&self, identity: &str) -> Result<Vec<String>, String> {
+    fn due(&mut self, identity: &str) -> Result<Vec<String>, String> {
         let ids: Vec<SpiffeId> = vec![identity.parse().unwrap()];
         let in_force = self.sets.in_force().unwrap();
         let due = in_force.required("default", &ids)?;
@@ -371,6 +371,33 @@ fn a_new_roster_is_agreed_to_by_the_one_before_and_judges_the_next_set() {
     let all = signed(book.next(&[&a]), &[&book.ann, &book.bob, &book.dan]);
     book.change(PolicyEvent::Set, 3, 3, &all, Vec::new()).unwrap();
     assert_eq!(book.sets.first_roster(), Some(first));
+}
+
+#[test]
+fn a_roster_that_no_set_names_comes_with_none() {
+    let mut book = Book::new();
+    let a = book.revision("a");
+    book.activate(book.next(&[&a]), &[&a]).unwrap();
+    let first = book.sets.first_roster();
+    let mut alone = book.roster(2, first, 1);
+    alone.people.truncate(1);
+    let other = Signed::unsigned(Sealed::new(alone).unwrap());
+    let set = signed(book.next(&[&a]), &[&book.ann, &book.bob]);
+    let problem = book
+        .change(PolicyEvent::Set, 2, 2, &set, files(&[&other]))
+        .unwrap_err();
+    assert!(problem.to_string().contains("nobody agreed to that"), "{problem}");
+
+    let third = Signed::unsigned(Sealed::new(book.roster(2, first, 3)).unwrap());
+    let problem = book
+        .change(PolicyEvent::Set, 2, 2, &set, files(&[&other, &third]))
+        .unwrap_err();
+    assert!(problem.to_string().contains("two rosters"), "{problem}");
+    // Without them it takes effect, and one person alone brings in no other.
+    book.change(PolicyEvent::Set, 2, 2, &set, Vec::new()).unwrap();
+    let alone = signed(book.next(&[&a]), &[&book.ann]);
+    book.change(PolicyEvent::Set, 3, 1, &alone, Vec::new())
+        .unwrap_err();
 }
 
 #[test]

@@ -147,7 +147,7 @@ mod tests {
         }
         for text in [
             "",
-            "pkcs11:token",
+            "pkcs11:token=a;1234",
             "pkcs11:token=a?pin-value=1234",
             "pkcs11:x-y=a",
         ] {

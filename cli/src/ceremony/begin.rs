@@ -2,16 +2,17 @@
 
 use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 
-use sealwright_ceremony::{CeremonyId, LintedPlan, Role, Roster};
+use sealwright_ceremony::{CeremonyId, LintedPlan, Person, Role, Roster};
 use sealwright_hsm::ceremony::hash_file;
 use sealwright_identity::{Clock as _, Digest, SystemClock, Timestamp};
+use sealwright_statement::{PublicKey, Sealed, policy::Name};
 use serde::Serialize;
 
 use super::{about, spoken, text};
 use crate::{
     args::{NewPlanArgs, NewRosterArgs},
     failure::{Class, Failure, OrFail},
-    files,
+    files::{self, quoted},
     output::{self, Output},
 };
 
@@ -31,7 +32,7 @@ struct Made {
 }
 
 pub(super) fn roster(args: &NewRosterArgs, output: Output) -> Result<ExitCode, Failure> {
-    let mut people: BTreeMap<&str, (Vec<Role>, Vec<String>)> = BTreeMap::new();
+    let mut people: BTreeMap<Name, Person> = BTreeMap::new();
     let all = [
         (Role::Operator, &args.operator),
         (Role::Witness, &args.witness),
@@ -42,33 +43,39 @@ pub(super) fn roster(args: &NewRosterArgs, output: Output) -> Result<ExitCode, F
             let (name, file) = entry
                 .split_once('=')
                 .ok_or_else(|| Failure::text(Class::Usage, format!("{entry:?} is not NAME=FILE")))?;
-            let key = text(Path::new(file))?;
-            let (roles, keys) = people.entry(name).or_default();
-            if !roles.contains(&role) {
-                roles.push(role);
+            let name: Name = name.parse().or_fail_doing(Class::Usage, format!("{name:?}"))?;
+            let key = PublicKey::from_pem(&text(Path::new(file))?)
+                .or_fail_doing(Class::Input, format!("{file} is no public key"))?;
+            let person = people.entry(name.clone()).or_insert_with(|| Person {
+                name,
+                roles: Vec::new(),
+                keys: Vec::new(),
+            });
+            if !person.roles.contains(&role) {
+                person.roles.push(role);
             }
-            if !keys.contains(&key) {
-                keys.push(key);
+            if !person.keys.contains(&key) {
+                person.keys.push(key);
             }
         }
     }
-    let mut written = format!("version = 1\nnumber = 1\nthreshold = {}\n", args.threshold);
-    for (name, (roles, keys)) in people {
-        let roles: Vec<_> = roles.iter().map(|role| format!("{:?}", role.as_str())).collect();
-        let keys: Vec<_> = keys.iter().map(|key| format!("\"\"\"{key}\"\"\"")).collect();
-        let (roles, keys) = (roles.join(", "), keys.join(", "));
-        written += &format!("\n[[people]]\nname = {name:?}\nroles = [{roles}]\nkeys = [{keys}]\n");
-    }
-    let roster = Roster::read(&written).or_fail(Class::Usage)?;
-    put(&args.out, &written, roster.digest(), output)
+    let roster = Roster {
+        version: 1,
+        number: 1,
+        previous: None,
+        threshold: args.threshold,
+        people: people.into_values().collect(),
+    };
+    let roster = Sealed::new(roster).or_fail(Class::Usage)?;
+    put(
+        &args.out,
+        &roster.to_toml().or_fail(Class::Internal)?,
+        roster.digest(),
+        output,
+    )
 }
 
 pub(super) fn plan(args: &NewPlanArgs, output: Output) -> Result<ExitCode, Failure> {
-    if args.organization.contains(['"', '\\']) || args.organization.chars().any(char::is_control) {
-        let problem =
-            "the organization stands in the plan as it is: no quotes, backslashes or control characters";
-        return Err(Failure::text(Class::Usage, problem));
-    }
     let roster = Roster::read(&text(&args.roster)?).or_fail_doing(Class::Input, about(&args.roster))?;
     let module = args
         .module
@@ -79,20 +86,30 @@ pub(super) fn plan(args: &NewPlanArgs, output: Output) -> Result<ExitCode, Failu
     let id = CeremonyId::random().or_fail_doing(Class::Internal, "the system has no random bytes")?;
     let today = midnight(SystemClock.now());
     let at = |after: Duration| today.saturating_add(after).to_string();
-    let written = [
-        ("@ID@", id.to_string()),
-        ("@ORGANIZATION@", args.organization.clone()),
-        ("@REHEARSAL@", args.rehearsal.to_string()),
-        ("@TODAY@", today.to_string()),
-        ("@WINDOW@", at(WINDOW)),
-        ("@ROOT_END@", at(ROOT)),
-        ("@ISSUING_END@", at(ISSUING)),
-        ("@ROSTER@", roster.digest().to_string()),
-        ("@MODULE@", module.display().to_string()),
-        ("@MODULE_DIGEST@", digest.to_string()),
-    ]
-    .into_iter()
-    .fold(PLAN.to_owned(), |plan, (mark, value)| plan.replace(mark, &value));
+    let organization = |before: &str, after: &str| quoted(&format!("{before}{}{after}", args.organization));
+    let values = BTreeMap::from([
+        ("ID", id.to_string()),
+        ("REHEARSAL", args.rehearsal.to_string()),
+        ("TODAY", today.to_string()),
+        ("WINDOW", at(WINDOW)),
+        ("ROOT_END", at(ROOT)),
+        ("ISSUING_END", at(ISSUING)),
+        ("ROSTER", roster.digest().to_string()),
+        ("MODULE_DIGEST", digest.to_string()),
+        ("TITLE", organization("The root and the first issuing CA of ", "")),
+        ("ORGANIZATION", organization("", "")),
+        ("ROOT", organization("", " Root")),
+        ("ROOT_CA", organization("", " Root CA")),
+        ("ISSUING", organization("", " Issuing")),
+        ("ISSUING_CA", organization("", " Issuing CA")),
+        ("MODULE", quoted(&module.display().to_string())),
+    ]);
+    // Every second piece is a mark. In one pass: what people wrote may look like one.
+    let pieces = PLAN.split('@').enumerate().map(|(at, piece)| match at % 2 {
+        0 => piece,
+        _ => values.get(piece).map_or("", String::as_str),
+    });
+    let written: String = pieces.collect();
     let plan = LintedPlan::read(&written).or_fail(Class::Usage)?;
     for warning in plan.warnings() {
         output::notice(&format!("{}: {}", warning.code, warning.detail));

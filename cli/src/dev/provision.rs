@@ -6,8 +6,8 @@
 use std::{ffi::OsString, path::Path, process::ExitCode, sync::Arc, time::Duration};
 
 use sealwright_ceremony::{
-    Approval, ApprovedPlan, Ceremony, CeremonyId, Error, LintedPlan, PinFor, Place, Role, Room, Roster,
-    Surroundings, journal::Crash,
+    Approval, ApprovedPlan, Ceremony, CeremonyId, Error, LintedPlan, Person, PinFor, Place, Role, Room,
+    Roster, Surroundings, journal::Crash,
 };
 use sealwright_hsm::{Pin, PinSource, softhsm::TokenFolder};
 use sealwright_identity::{Clock, Digest, SystemClock, Timestamp};
@@ -18,7 +18,7 @@ use super::home::Home;
 use crate::{
     args::{Algorithm, ProvisionArgs},
     failure::{Class, Failure, OrFail},
-    files,
+    files::{self, quoted},
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -102,18 +102,24 @@ pub(crate) fn run(args: &ProvisionArgs) -> Result<ExitCode, Failure> {
 
 /// The one person of a development ceremony.
 fn roster(operator: &FileSigner) -> Result<Sealed<Roster>, Failure> {
-    let key = operator.public_key().to_pem();
-    let text = format!(
-        "version = 1\nnumber = 1\nthreshold = 1\n\n[[people]]\nname = \"developer\"\nroles = [\"operator\"]\n\
-         keys = [\"\"\"{key}\"\"\"]\n"
-    );
-    Roster::read(&text).or_fail(Class::Internal)
+    let developer = Person {
+        name: "developer".parse().or_fail(Class::Internal)?,
+        roles: vec![Role::Operator],
+        keys: vec![operator.public_key().clone()],
+    };
+    let roster = Roster {
+        version: 1,
+        number: 1,
+        previous: None,
+        threshold: 1,
+        people: vec![developer],
+    };
+    Sealed::new(roster).or_fail(Class::Internal)
 }
 
 fn plan(args: &ProvisionArgs, roster: &Digest) -> Result<LintedPlan, Failure> {
     let now = Timestamp::from_unix_seconds(SystemClock.now().unix_seconds());
     let id = CeremonyId::random().or_fail_doing(Class::Internal, "the system has no random bytes")?;
-    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let module = quoted(&args.module.display().to_string());
     let (label, algorithm) = (quoted(&args.label), args.algorithm.name());
     let unsaid: &[&str] = if TokenFolder::from_environment().is_some() {

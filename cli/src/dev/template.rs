@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::jwt;
+use crate::files::quoted;
 
 /// What differs between homes.
 pub(super) struct Values<'a> {
@@ -120,11 +121,6 @@ pub(super) fn softhsm_conf(tokens: &Path) -> String {
         "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
         tokens.display()
     )
-}
-
-/// A TOML basic string.
-fn quoted(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
 }
 
 #[cfg(test)]

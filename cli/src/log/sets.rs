@@ -36,6 +36,11 @@ pub(super) async fn read(reader: &LedgerReader) -> Result<(Sets, Vec<Finding>), 
                 findings.push(Finding { sequence, problem });
                 continue;
             };
+            if entry.computed_hash() != entry.hash {
+                let problem = Problem::Change("it was changed: its hash is another".to_owned());
+                findings.push(Finding { sequence, problem });
+                continue;
+            }
             let mut statements = BTreeMap::new();
             for brought in &policy.brings {
                 let blob = reader.blob(&brought.blob).await.map_err(super::failure)?;

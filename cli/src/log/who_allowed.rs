@@ -27,8 +27,8 @@ pub(crate) fn run(args: &WhoAllowedArgs, output: Output) -> Result<ExitCode, Fai
         let selector = Selector::Serial(args.serial.clone());
         let record = reader.record(&selector).await.map_err(super::failure)?;
         let (sets, findings) = sets::read(&reader).await?;
-        let keys = ceremonies::read(&reader).await?;
-        let page = page(&record, (&sets, &findings), (&keys.0, &keys.1))?;
+        let (keys, odd) = ceremonies::read(&reader, record.entry.sequence).await?;
+        let page = page(&record, (&sets, &findings), (keys, &odd))?;
         match output {
             Output::Json => output::json(&page)?,
             Output::Table => output::table(&[], rows(&page))?,
@@ -40,7 +40,7 @@ pub(crate) fn run(args: &WhoAllowedArgs, output: Output) -> Result<ExitCode, Fai
 fn page(
     record: &Record,
     (sets, findings): (&Sets, &[Finding]),
-    (ceremonies, odd): (&Ceremonies, &[Finding]),
+    (ceremonies, odd): (Ceremonies, &[Finding]),
 ) -> Result<Value, Failure> {
     let Body::Decision(decision) = &record.body else {
         return Err(Failure::text(Class::Input, "the serial is not of a decision"));
@@ -127,7 +127,15 @@ fn policy_set(set: SetRef, at: u64, sets: &Sets, findings: &[Finding]) -> Value 
             })
         })
         .collect();
-    let differs = active.approvals() != set.approvals;
+    let problem = if active.sequence > at {
+        Some(format!(
+            "it took effect with entry {}, after the record",
+            active.sequence
+        ))
+    } else {
+        let differs = active.approvals() != set.approvals;
+        differs.then(|| format!("the record says {} approvals", set.approvals))
+    };
     json!({
         "number": set.number,
         "digest": active.set.digest(),
@@ -140,7 +148,7 @@ fn policy_set(set: SetRef, at: u64, sets: &Sets, findings: &[Finding]) -> Value 
         "from_configuration": active.seeded,
         "restores": active.set.restores,
         "stopped_canaries": Some(stopped).filter(|stopped| !stopped.is_empty()),
-        "problem": differs.then(|| format!("the record says {} approvals", set.approvals)),
+        "problem": problem,
         "problems": Some(problems).filter(|problems| !problems.is_empty()),
     })
 }

@@ -172,6 +172,7 @@ fn keys(summary: &Summary, rows: &mut Vec<Vec<String>>) {
             "certificates of issuers with ceremony: none",
             summary.keys.without_ceremony,
         ),
+        ("certificates of keys of a rehearsal", summary.keys.rehearsed),
         (
             "certificates of before ceremonies were recorded",
             summary.keys.before_ceremonies,

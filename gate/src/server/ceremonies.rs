@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 use sealwright_identity::Digest;
-use sealwright_ledger::{BlobKind, Ledger};
+use sealwright_ledger::{BlobKind, CeremonyEntry, Ledger};
 use sealwright_statement::Signed;
 use sealwright_statement::policy::Roster;
 use tokio::sync::Mutex;
@@ -31,9 +31,7 @@ use super::refused::Refused;
 use crate::config::CeremonyConfig;
 use crate::issuers::{Issuer, Issuers};
 
-/// In the details of a start, before an issuer's name: the digest of its transcript, or one of these words.
-pub(super) const DETAIL: &str = "ceremony.";
-const NONE: &str = "none";
+/// In the details of a start, beside [`CeremonyEntry::NONE`].
 const REFUSED: &str = "refused";
 
 /// That a key may sign: its ceremony is in the ledger, or everybody is told that there was none.
@@ -181,13 +179,13 @@ impl Ceremonies {
                 transcript: Some(transcript),
                 ..
             }) => transcript.to_string(),
-            Ok(Trail { transcript: None, .. }) => NONE.to_owned(),
+            Ok(Trail { transcript: None, .. }) => CeremonyEntry::NONE.to_owned(),
             Err(_) => REFUSED.to_owned(),
         };
         let trails = self.trails.read();
         trails
             .iter()
-            .map(|(issuer, trail)| (format!("{DETAIL}{issuer}"), said(trail)))
+            .map(|(issuer, trail)| (format!("{}{issuer}", CeremonyEntry::DETAIL), said(trail)))
             .collect()
     }
 
@@ -267,7 +265,7 @@ fn say(issuer: &Issuer, trail: &Result<Trail, NoTrail>) {
         Ok(Trail { transcript: None, .. }) => {
             warn!(
                 issuer = name,
-                ceremony = NONE,
+                ceremony = CeremonyEntry::NONE,
                 "nobody can tell where the issuer's key comes from"
             );
         }

@@ -37,8 +37,8 @@ fn what_is_not_a_usable_uri_is_refused() {
     let refused = |text: &str| text.parse::<Pkcs11Uri>().unwrap_err();
     assert_eq!(refused(""), UriError::Scheme);
     assert_eq!(refused("pkcs12:token=a"), UriError::Scheme);
-    assert_eq!(refused("pkcs11:token"), UriError::NotAPair("token".into()));
-    assert_eq!(refused("pkcs11:token=a;"), UriError::NotAPair("".into()));
+    assert_eq!(refused("pkcs11:token"), UriError::NotAPair);
+    assert_eq!(refused("pkcs11:token=a;"), UriError::NotAPair);
     assert_eq!(refused("pkcs11:token=a;token=a"), UriError::Twice("token".into()));
     assert_eq!(refused("pkcs11:x-vendor=a"), UriError::Unknown("x-vendor".into()));
     assert_eq!(refused("pkcs11:token=%2"), UriError::Encoding("token".into()));

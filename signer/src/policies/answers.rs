@@ -111,9 +111,13 @@ pub(super) async fn review(service: &PolicyAdministration, wanted: &str) -> Resu
     let between: Option<Signed<Set>> = match set.statement.previous {
         Some(previous)
             if set.statement.restores.is_some()
-                && Some(previous) != active.as_ref().map(|active| active.statement.digest()) =>
+                && Some(previous) != active.as_ref().map(|active| active.statement.digest())
+                && state
+                    .staged
+                    .iter()
+                    .any(|staged| staged.digest == previous.to_string()) =>
         {
-            service.statement(previous).await.ok()
+            Some(service.statement(previous).await?)
         }
         _ => None,
     };

@@ -48,7 +48,8 @@ fn the_files_to_begin_with_are_a_ceremony() {
     let room = Room::new();
     let roster = new_roster(&room, "2").json();
     fs::remove_file(room.file("plan.toml")).unwrap();
-    let plan = new_plan(&room, "Example & Söhne", "plan.toml").json();
+    // What has a meaning in TOML, or in the file to begin with, means nothing in a name.
+    let plan = new_plan(&room, r#"Söhne "\ @ROOT@"#, "plan.toml").json();
     let named = room
         .sealwright(&["ceremony", "plan", "digest", &room.path("plan.toml")])
         .json();
@@ -59,7 +60,7 @@ fn the_files_to_begin_with_are_a_ceremony() {
     let text = room
         .openssl(&["x509", "-in", "certificates/issuing-ca.pem", "-noout", "-subject"])
         .unwrap();
-    assert!(text.contains("Issuing CA"), "{text}");
+    assert!(text.contains("Issuing CA") && text.contains("@ROOT@"), "{text}");
 }
 
 #[test]
@@ -73,8 +74,23 @@ fn what_would_be_no_ceremony_is_not_written() {
     // Nothing is written over.
     let there = new_plan(&room, "Example", "plan.toml");
     assert_eq!(there.code, 2, "{}", there.stderr);
-    // What would end the text in the plan.
-    let refused = new_plan(&room, "Example\" # ", "other.toml");
+    // What is no name of an organization.
+    let refused = new_plan(&room, "Example\n", "other.toml");
     assert_eq!(refused.code, 2, "{}", refused.stderr);
     assert!(!room.file("other.toml").exists());
+}
+
+#[test]
+fn a_key_file_brings_in_nobody_else() {
+    let room = Room::new();
+    let bert = room.file("bert.pem.pub");
+    let key = fs::read_to_string(&bert).unwrap();
+    let anna = fs::read_to_string(room.file("anna.pem.pub")).unwrap();
+    let another =
+        format!("{key}\"\"\"]\n[[people]]\nname = \"mallory\"\nroles = [\"operator\"]\nkeys = [\"\"\"{anna}");
+    fs::write(&bert, another).unwrap();
+    let refused = new_roster(&room, "2");
+    assert_eq!(refused.code, 6, "{}", refused.stderr);
+    assert!(refused.stderr.contains("bert.pem.pub"), "{}", refused.stderr);
+    assert!(!room.file("roster.toml").exists());
 }

@@ -98,7 +98,7 @@ impl Watched {
         self.book.sets.apply(self.book.sequence, NOW, entry, &read)
     }
 
-    fn asked(&self) -> Digest {
+    fn asked(&mut self) -> Digest {
         let in_force = self.book.sets.in_force().unwrap();
         in_force.asked("default", &[WEB.parse().unwrap()]).unwrap()[0].revision
     }

@@ -34,7 +34,9 @@ struct Agreed {
 struct InForce {
     number: u64,
     set: String,
-    counted: Vec<String>,
+    /// Not told of a rollback from a file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -85,14 +87,18 @@ pub(super) async fn activate(args: &ActivateArgs, output: Output) -> Result<Exit
         let in_force = InForce {
             number,
             set,
-            counted: Vec::new(),
+            counted: None,
         };
         return in_force.told(output);
     }
     let set = args.set.map(|set| set.to_string()).unwrap_or_default();
     let rehearsed = must_agree(&wire::list(&mut client).await?)? == 0;
     let code = put_in_force(&mut client, set, output).await?;
-    if rehearsed && must_agree(&wire::list(&mut client).await?)? > 0 {
+    // The set is in force: an answer that does not come now changes nothing about that.
+    if rehearsed
+        && let Ok(known) = wire::list(&mut client).await
+        && must_agree(&known)? > 0
+    {
         output::notice(
             "from now on people must agree; before the next start take `issuers.policies` and `[[policies]]` out \
              of the configuration: the signer refuses to start with them",
@@ -115,7 +121,7 @@ async fn put_in_force(client: &mut wire::Client, set: String, output: Output) ->
     let in_force = InForce {
         number: activated.number,
         set: activated.digest,
-        counted: activated.counted,
+        counted: Some(activated.counted),
     };
     in_force.told(output)
 }
@@ -124,14 +130,17 @@ impl InForce {
     fn told(self, output: Output) -> Result<ExitCode, Failure> {
         match output {
             Output::Json => output::json(&self)?,
-            Output::Table => output::table(
-                &[],
-                [
+            Output::Table => {
+                let mut rows = vec![
                     vec!["in force".to_owned(), self.number.to_string()],
                     vec!["set".to_owned(), self.set],
-                    vec!["agreed".to_owned(), self.counted.join(", ")],
-                ],
-            )?,
+                ];
+                rows.extend(
+                    self.counted
+                        .map(|people| vec!["agreed".to_owned(), people.join(", ")]),
+                );
+                output::table(&[], rows)?;
+            }
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -184,11 +193,11 @@ async fn rollback_ahead(
 ) -> Result<ExitCode, Failure> {
     let valid = args.valid.map_or(MAX_ROLLBACK_WINDOW, HumanDuration::get);
     let next: Signed<Set> = propose::fetch(client, next).await?;
-    let (made, set) = ahead::propose(client, known, &next.statement, earlier, valid).await?;
+    let set = ahead::over(known, &next.statement, earlier, valid)?;
     let set = signing::sign(set, &args.sign_with, &args.tokens).await?;
     let proposed = propose::propose(client, set.to_string()).await?;
     let proposed = propose::Proposed {
-        number: made.number,
+        number: set.statement.number,
         ..proposed
     };
     propose::told(&proposed, output)

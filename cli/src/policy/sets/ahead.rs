@@ -13,10 +13,7 @@ use sealwright_statement::{
 };
 use serde::Serialize;
 
-use super::{
-    propose,
-    wire::{self, Client},
-};
+use super::wire::{self, Client};
 use crate::failure::{Class, Failure};
 
 /// A rollback that waits.
@@ -28,32 +25,24 @@ pub(super) struct Ahead {
     pub(super) not_after: String,
 }
 
-/// Proposes the rollback that brings `earlier` back once `next` is in force.
-pub(super) async fn propose(
-    client: &mut Client,
-    known: &ListResponse,
-    next: &Sealed<Set>,
-    earlier: &Sealed<Set>,
-    valid: Duration,
-) -> Result<(Ahead, Signed<Set>), Failure> {
-    let set = wire::seal(over(known, next, earlier, valid)?)?;
-    propose::propose(client, set.to_string()).await?;
-    let ahead = Ahead {
-        set: set.statement.digest().to_string(),
-        number: set.statement.number,
-        restores: earlier.number,
-        not_after: set.statement.not_after.to_string(),
-    };
-    Ok((ahead, set))
+impl Ahead {
+    pub(super) fn of(set: &Sealed<Set>) -> Self {
+        Self {
+            set: set.digest().to_string(),
+            number: set.number,
+            restores: set.restores.unwrap_or_default(),
+            not_after: set.not_after.to_string(),
+        }
+    }
 }
 
-/// The rollback to `earlier` that follows `next`.
-fn over(
+/// The rollback that brings `earlier` back once `next` is in force: to be proposed, or signed first.
+pub(super) fn over(
     known: &ListResponse,
     next: &Sealed<Set>,
     earlier: &Sealed<Set>,
     valid: Duration,
-) -> Result<Set, Failure> {
+) -> Result<Signed<Set>, Failure> {
     let refused = |text: &str| Err(Failure::text(Class::Usage, text));
     let active = active(known)?;
     if next.previous != Some(active.digest()) {
@@ -67,7 +56,7 @@ fn over(
         );
     }
     let now = SystemClock.now().truncated_to_seconds();
-    Ok(Set {
+    wire::seal(Set {
         deployment: next.deployment,
         number: next.number.saturating_add(1),
         previous: Some(next.digest()),

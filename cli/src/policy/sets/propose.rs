@@ -77,25 +77,27 @@ pub(super) async fn run(args: &ProposeArgs, output: Output) -> Result<ExitCode, 
         }
     }
     set.stop = bounds::asked(args)?.unwrap_or(set.stop);
-    if let Some(path) = &args.roster {
-        let roster: Signed<Roster> = wire::file(path)?;
+    let roster: Option<Signed<Roster>> = args.roster.as_deref().map(wire::file).transpose()?;
+    if let Some(roster) = &roster {
         set.roster = roster.statement.digest();
-        propose(&mut client, roster.to_string()).await?;
     }
     let set = wire::seal(set)?;
-    let number = set.statement.number;
+    // All of it is made before any of it is proposed: what cannot be made leaves nothing behind.
+    let back = args.with_rollback.map(|valid| {
+        let earlier = ahead::active(&known)?;
+        ahead::over(&known, &set.statement, &earlier, valid.get())
+    });
+    let back = back.transpose()?;
+    if let Some(roster) = &roster {
+        propose(&mut client, roster.to_string()).await?;
+    }
     let proposed = propose(&mut client, set.to_string()).await?;
-    let rollback = match args.with_rollback {
-        None => None,
-        Some(valid) => {
-            let back = ahead::active(&known)?;
-            let made = ahead::propose(&mut client, &known, &set.statement, &back, valid.get()).await?;
-            Some(made.0)
-        }
-    };
+    if let Some(back) = &back {
+        propose(&mut client, back.to_string()).await?;
+    }
     let proposed = Proposed {
-        number,
-        rollback,
+        number: set.statement.number,
+        rollback: back.map(|back| Ahead::of(&back.statement)),
         ..proposed
     };
     told(&proposed, output)

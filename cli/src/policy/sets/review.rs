@@ -18,7 +18,8 @@ use serde::Serialize;
 use super::wire::{self, Client};
 use crate::{
     args::ReviewArgs,
-    failure::{Class, Failure, OrFail},
+    failure::{Class, Failure},
+    files,
     output::{self, Output},
 };
 
@@ -53,8 +54,7 @@ pub(super) async fn run(args: &ReviewArgs, output: Output) -> Result<ExitCode, F
     let mut client = wire::connect(&args.signer).await?;
     let review = fetch(&mut client, args.set).await?;
     if let Some(path) = &args.out {
-        std::fs::write(path, review.set.to_string())
-            .or_fail_doing(Class::Usage, format!("cannot write {}", path.display()))?;
+        files::write(path, review.set.to_string().as_bytes(), 0o644)?;
     }
     let reviewed = review.in_words();
     match output {
@@ -74,6 +74,17 @@ pub(super) async fn fetch(client: &mut Client, set: Option<Digest>) -> Result<Re
         return Err(Failure::text(
             Class::Input,
             format!("the signer gave another set than {wanted}"),
+        ));
+    }
+    // The signer asks for the name, too. But a signature under a rollback is all that a rollback needs, and the signer
+    // may be somebody else's by now.
+    if set.is_none() && proposal.statement.restores.is_some() {
+        return Err(Failure::text(
+            Class::Input,
+            format!(
+                "the signer gave a rollback unasked: name {} if that is meant",
+                proposal.statement.digest()
+            ),
         ));
     }
     let mut revisions = BTreeMap::new();

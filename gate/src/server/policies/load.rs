@@ -158,8 +158,11 @@ impl Entry {
         for envelope in std::mem::take(&mut self.statements).into_values() {
             if envelope.kind() == Revision::TYPE {
                 brought.revisions.push(self.open(envelope)?);
-            } else {
-                brought.roster = Some(self.open(envelope)?);
+            } else if brought.roster.replace(self.open(envelope)?).is_some() {
+                return Err(PoliciesError::Damaged {
+                    sequence: self.sequence,
+                    problem: "it brings in two rosters",
+                });
             }
         }
         Ok(brought)

@@ -59,6 +59,9 @@ pub enum QuorumError {
     /// A roster that was not uploaded.
     #[error("it names the roster {0}, which is neither in force nor known; upload it first")]
     UnknownRoster(Digest),
+    /// A roster comes with it that it does not name.
+    #[error("the roster {0} comes with it, which it does not name: nobody agreed to that")]
+    UnnamedRoster(Digest),
     /// A roster that does not follow the one in force.
     #[error("the roster that it names, number {named}, does not follow the one in force, number {in_force}")]
     RosterOrder {

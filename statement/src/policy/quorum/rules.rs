@@ -64,14 +64,17 @@ pub(super) fn in_time(set: &Set, now: Timestamp) -> Result<(), QuorumError> {
     Ok(())
 }
 
-/// The roster that it names is the one in force, or the next.
+/// The roster that it names is the one in force, or the next; and none comes with it that it does not name, since
+/// nobody agreed to that one.
 pub(super) fn roster(set: &Set, case: &Case<'_>) -> Result<(), QuorumError> {
     threshold(case.roster, case)?;
+    if let Some(other) = case.next_roster.filter(|roster| roster.digest() != set.roster) {
+        return Err(QuorumError::UnnamedRoster(other.digest()));
+    }
     if set.roster == case.roster.digest() {
         return Ok(());
     }
-    let named = case.next_roster.filter(|roster| roster.digest() == set.roster);
-    let next = named.ok_or(QuorumError::UnknownRoster(set.roster))?;
+    let next = case.next_roster.ok_or(QuorumError::UnknownRoster(set.roster))?;
     let follows =
         case.roster.number.checked_add(1) == Some(next.number) && next.previous == Some(case.roster.digest());
     if !follows {

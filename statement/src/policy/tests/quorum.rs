@@ -239,6 +239,9 @@ fn a_roster_follows_by_the_votes_of_the_one_before() {
         let before = judge(&signed(set.clone(), by), &world.case());
         assert!(matches!(before, Err(QuorumError::UnknownRoster(_))));
         world.next_roster = Some(next);
+        // It is worth nothing with a set that does not name it.
+        let unnamed = judge(&signed(world.next(), by), &world.case());
+        assert!(matches!(unnamed, Err(QuorumError::UnnamedRoster(_))));
         let outcome = judge(&signed(set, by), &world.case());
         world.next_roster = None;
         outcome

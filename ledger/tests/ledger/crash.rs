@@ -114,7 +114,8 @@ async fn a_killed_pruning_is_done_again() {
     let begin = ten_minutes(&home, 0).await;
     let whole = [export(&home, "whole.jsonl", None, None).await];
     let before = begin.saturating_add(MINUTE * 6);
-    // The record first, then five batches: killed after each, and once more in the midst of the next.
+    // The record is the first step of the first run; 18 entries go by two, so nine batches follow it. Each run is killed
+    // after so many steps, perhaps in the midst of the next; batches are left for a last one.
     for steps in [1, 2, 1, 1] {
         let mut child = child(&home, "crash::prunes")
             .env("SEALWRIGHT_TEST_BEFORE", before.to_string())

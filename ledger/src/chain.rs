@@ -42,6 +42,15 @@ impl Instance {
         hash.update(self.created_at.micros().to_be_bytes());
         Digest::from_bytes(hash.finalize().into())
     }
+
+    /// Where the chain of a ledger without an entry ends.
+    #[must_use]
+    pub fn genesis_head(&self) -> Head {
+        Head {
+            sequence: 0,
+            hash: self.genesis(),
+        }
+    }
 }
 
 /// The end of a chain.

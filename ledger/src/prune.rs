@@ -40,6 +40,9 @@ pub use error::{Needed, PruneError};
 pub use plan::{PrunePlan, PruneWish};
 use sealwright_identity::{Digest, Timestamp};
 
+/// Entries that are read at once.
+const CHUNK: u32 = 512;
+
 const KEPT: &[u8] = b"sealwright/ledger/kept/v1\0";
 const SERIALS: &[u8] = b"sealwright/ledger/serials/v1\0";
 

@@ -84,10 +84,7 @@ impl LedgerReader {
             .fetch_optional(&mut *connection)
             .await?;
         let Some(last) = last else {
-            return Ok(Head {
-                sequence: 0,
-                hash: self.instance.genesis(),
-            });
+            return Ok(self.instance.genesis_head());
         };
         let sequence = row::sequence(strict_integer(&last, 0)?)?;
         let hash = Digest::from_bytes(row::digest(&strict_blob(&last, 1)?)?);
@@ -186,7 +183,7 @@ impl LedgerReader {
             "SELECT {ENTRY_COLUMNS} FROM entries WHERE {condition} AND sequence > ? ORDER BY sequence LIMIT ?"
         );
         let rows = sqlx::query(sqlx::AssertSqlSafe(text))
-            .bind(i64::try_from(sequence).unwrap_or(i64::MAX))
+            .bind(crate::schema::signed(sequence))
             .bind(limit)
             .fetch_all(&mut *connection)
             .await?;

@@ -40,7 +40,7 @@ use statements::{Statements, Tagged};
 /// How often a ledger that cannot be written is tried.
 const TRY_AGAIN: Duration = Duration::from_millis(500);
 
-pub(crate) type Reply = oneshot::Sender<Result<Appended, Error>>;
+type Reply = oneshot::Sender<Result<Appended, Error>>;
 
 /// An entry on its way, all that costs time already done.
 #[derive(Debug)]
@@ -498,7 +498,7 @@ impl Writer {
             VALUES (?,?,?,?,?,?,?,?,?); \
             INSERT INTO blobs (sequence, digest, kind, bytes) VALUES (?,?,?,?); COMMIT";
         let written = statements::bind(sqlx::query(AssertSqlSafe(text)), &entry)
-            .bind(statements::signed(entry.sequence))
+            .bind(crate::schema::signed(entry.sequence))
             .bind(blob.digest.as_bytes().to_vec())
             .bind(i64::from(blob.kind.code()))
             .bind(bytes)

@@ -21,6 +21,7 @@ use crate::{
         ENTRY_COLUMNS, LedgerReader, MalformedRow, ReadError, begin, chunk, newest_pruning, prune_entries,
         raw_entry, strict_blob, strict_integer,
     },
+    schema::signed,
     verify::Progress,
 };
 
@@ -40,11 +41,8 @@ impl LedgerReader {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<ExportReport, ReadError> {
         let mut connection = self.connections.patient().await?;
-        let genesis = Head {
-            sequence: 0,
-            hash: self.instance().genesis(),
-        };
-        let begin = begin(newest_pruning(&mut connection).await?.as_ref(), genesis);
+        let instance = self.instance();
+        let begin = begin(newest_pruning(&mut connection).await?.as_ref(), &instance);
         let (first, last) = part(&mut connection, begin.sequence, since, until).await?;
         let after = match first {
             // Of an empty part, where the ledger begins.
@@ -66,7 +64,6 @@ impl LedgerReader {
             blobs: 0,
             earlier: 0,
         };
-        let instance = self.instance();
         writer.line(&Line::Ledger {
             version: VERSION,
             instance: instance_text(&instance),
@@ -88,7 +85,7 @@ async fn part(
     since: Option<Timestamp>,
     until: Option<Timestamp>,
 ) -> Result<(u64, u64), ReadError> {
-    let begin = i64::try_from(begin).unwrap_or(i64::MAX);
+    let begin = signed(begin);
     let row = if since.is_none() && until.is_none() {
         sqlx::query(
             "SELECT coalesce((SELECT min(sequence) FROM entries WHERE sequence > ?), 0), \
@@ -142,7 +139,7 @@ impl Writer<'_> {
         if self.after.sequence == 0 || self.last == 0 {
             return Ok(());
         }
-        let before = i64::try_from(self.after.sequence).unwrap_or(i64::MAX);
+        let before = signed(self.after.sequence);
         let kept: Vec<i64> = sqlx::query_scalar(
             "SELECT sequence FROM blobs WHERE sequence <= ? AND kind <> ? ORDER BY sequence",
         )
@@ -251,7 +248,7 @@ impl Writer<'_> {
     async fn needs(&mut self, entry: &RawEntry) -> Result<(), ReadError> {
         match entry.body() {
             Ok(Body::Blob(_)) => {
-                let sequence = i64::try_from(entry.sequence).unwrap_or(i64::MAX);
+                let sequence = signed(entry.sequence);
                 self.blob(sequence).await
             }
             Ok(Body::Decision(decision)) => {

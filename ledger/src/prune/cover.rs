@@ -10,7 +10,7 @@ use std::{
 use sealwright_identity::Timestamp;
 use sqlx::SqliteConnection;
 
-use super::{PruneError, PrunedExport};
+use super::{CHUNK, PruneError, PrunedExport};
 use crate::{
     chain::{Head, Instance, RawEntry},
     export::{ExportItem, ExportReader},
@@ -18,10 +18,9 @@ use crate::{
     verify::Progress,
 };
 
-const CHUNK: u32 = 512;
 const READ_AHEAD: usize = 1 << 20;
 
-/// More than a record of 64 KiB can name.
+/// So many with ordinary names are some 45 KiB, and a record has 64 KiB at most; with longer names it is refused as too large.
 const MAX_EXPORTS: usize = 128;
 /// A longer name is cut.
 const MAX_NAME: usize = 200;

@@ -5,16 +5,15 @@ use std::{fmt, path::PathBuf};
 use sealwright_identity::{Digest, Timestamp};
 use sqlx::{AssertSqlSafe, Connection as _, Row as _, SqliteConnection};
 
-use super::{GOES, Needed, PruneEntry, PruneError, Sum, Tally, cover, stays};
+use super::{CHUNK, GOES, Needed, PruneEntry, PruneError, Sum, Tally, cover, stays};
 use crate::{
     body::Body,
     chain::{Head, RawEntry},
     entry::EntryKind,
     reader::{LedgerReader, ReadError, begin, chunk, newest_pruning, raw_entry},
+    schema::signed,
     verify::Progress,
 };
-
-const CHUNK: u32 = 512;
 
 /// A cut where no decision is open makes the exports of both sides whole. So far back one is looked for.
 const CLEAN_CUT: u64 = 10_000;
@@ -107,12 +106,8 @@ impl LedgerReader {
             return Err(PruneError::Future { before: wish.before });
         }
         let mut connection = self.connections.patient().await?;
-        let genesis = Head {
-            sequence: 0,
-            hash: self.instance().genesis(),
-        };
         let newest = newest_pruning(&mut connection).await?;
-        let begin = begin(newest.as_ref(), genesis);
+        let begin = begin(newest.as_ref(), &self.instance());
         let leftover = leftover(&mut connection, begin.sequence).await?;
         let last = cut(&mut connection, begin.sequence, wish.before).await?;
         let mut plan = PrunePlan {
@@ -307,8 +302,4 @@ impl Survey {
         }
         Ok(())
     }
-}
-
-fn signed(sequence: u64) -> i64 {
-    i64::try_from(sequence).unwrap_or(i64::MAX)
 }

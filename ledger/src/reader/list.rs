@@ -197,7 +197,7 @@ fn read(row: &SqliteRow, filter: &Filter) -> Result<(Option<Row>, Cursor), ReadE
     let recorded_at = strict_integer(row, 2)?;
     let cursor = Cursor {
         recorded_at,
-        sequence: i64::try_from(sequence).unwrap_or(i64::MAX),
+        sequence: crate::schema::signed(sequence),
     };
     let serial: Option<Vec<u8>> = row.try_get(3)?;
     let settlement: Option<i64> = row.try_get(5)?;

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, SqliteConnection};
 use super::{ENTRY_COLUMNS, LedgerReader, ReadError, raw_entry, row};
 use crate::{
     body::Body,
-    chain::{Head, RawEntry},
+    chain::{Head, Instance, RawEntry},
     prune::{PrunedExport, Pruning},
     schema,
 };
@@ -103,8 +103,8 @@ pub(crate) async fn newest_pruning(connection: &mut SqliteConnection) -> Result<
 }
 
 /// Where the whole part of the chain begins: after this entry.
-pub(crate) fn begin(newest: Option<&Pruning>, genesis: Head) -> Head {
-    newest.map_or(genesis, |pruning| pruning.entry.last)
+pub(crate) fn begin(newest: Option<&Pruning>, instance: &Instance) -> Head {
+    newest.map_or_else(|| instance.genesis_head(), |pruning| pruning.entry.last)
 }
 
 /// All rows that say what was pruned, in order. There are as many as there were prunings.

@@ -28,7 +28,7 @@ pub(crate) async fn chunk(
 ) -> Result<Vec<SqliteRow>, sqlx::Error> {
     let text = format!("SELECT {ENTRY_COLUMNS} FROM entries WHERE sequence > ? ORDER BY sequence LIMIT ?");
     sqlx::query(AssertSqlSafe(text))
-        .bind(i64::try_from(after).unwrap_or(i64::MAX))
+        .bind(crate::schema::signed(after))
         .bind(limit)
         .fetch_all(connection)
         .await

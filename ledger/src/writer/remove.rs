@@ -1,11 +1,9 @@
 //! Taking out what a pruning has named: the entry that says so first, then piece after piece.
 
-use std::fmt::Write as _;
-
 use sqlx::{AssertSqlSafe, Row as _, SqliteConnection};
 use tokio::sync::oneshot;
 
-use super::{Draft, Ended, Failure, Reply, Waiting, Writer, statements::signed};
+use super::{Draft, Ended, Failure, Reply, Waiting, Writer, statements::lookups_json};
 use crate::{
     body::{Body, decode},
     chain::{Head, identity_tags},
@@ -13,6 +11,7 @@ use crate::{
     error::{Error, SharedSource},
     prune::GOES,
     reader::newest_pruning,
+    schema::signed,
 };
 
 /// What one transaction took out.
@@ -153,7 +152,7 @@ async fn piece(
         .await
         .map_err(failed)?;
     let mut ends: Option<(i64, i64)> = None;
-    let mut lookups = String::new();
+    let mut lookups = Vec::new();
     for row in &rows {
         let sequence: i64 = row.try_get(0).map_err(failed)?;
         ends = Some((ends.map_or(sequence, |(first, _)| first), sequence));
@@ -165,10 +164,9 @@ async fn piece(
         let body: Vec<u8> = row.try_get(3).map_err(failed)?;
         let body = decode(kind, serial.as_deref(), &body).map_err(|error| damaged(&error.to_string()))?;
         let Body::Decision(decision) = body else { continue };
-        for tag in identity_tags(&decision.identities) {
-            let comma = if lookups.is_empty() { "" } else { "," };
-            let _ = write!(lookups, "{comma}[{tag},{sequence}]");
-        }
+        let place = u64::try_from(sequence).map_err(|_negative| damaged("its sequence is none"))?;
+        let tags = identity_tags(&decision.identities);
+        lookups.extend(tags.into_iter().map(|tag| (tag, place)));
     }
     Ok(ends.map(|(first, last)| Piece {
         first,
@@ -177,6 +175,6 @@ async fn piece(
             last: u64::try_from(last).unwrap_or(u64::MAX),
             entries: u64::try_from(rows.len()).unwrap_or(u64::MAX),
         },
-        lookups: format!("[{lookups}]"),
+        lookups: lookups_json(lookups).unwrap_or_else(|| "[]".to_owned()),
     }))
 }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, fmt::Write as _, sync::Arc};
 
 use sqlx::{AssertSqlSafe, SqliteConnection, query::Query, sqlite::SqliteArguments};
 
-use crate::chain::RawEntry;
+use crate::{chain::RawEntry, schema::signed};
 
 /// An entry with the tags under which it is found.
 #[derive(Debug)]
@@ -47,7 +47,11 @@ impl Statements {
         connection: &mut SqliteConnection,
         batch: &[Tagged],
     ) -> Result<(), sqlx::Error> {
-        let lookups = lookups_json(batch);
+        let lookups = batch.iter().flat_map(|tagged| {
+            let tags = tagged.tags.iter();
+            tags.map(|tag| (*tag, tagged.entry.sequence))
+        });
+        let lookups = lookups_json(lookups);
         let mut rest = batch;
         let mut first = true;
         while !rest.is_empty() {
@@ -122,23 +126,13 @@ pub(crate) fn bind<'q>(query: EntryQuery<'q>, entry: &RawEntry) -> EntryQuery<'q
         .bind(entry.body.clone())
 }
 
-/// A sequence as SQLite holds it; a ledger never comes near the end of this range.
-pub(crate) fn signed(sequence: u64) -> i64 {
-    i64::try_from(sequence).unwrap_or(i64::MAX)
-}
-
-/// The lookups of a batch as `[[tag, sequence], …]`, one parameter however many there are.
-fn lookups_json(batch: &[Tagged]) -> Option<String> {
+/// Tags with the sequences of their entries as `[[tag, sequence], …]`, one parameter however many there are; `None` when
+/// there is none.
+pub(super) fn lookups_json(lookups: impl IntoIterator<Item = (i64, u64)>) -> Option<String> {
     let mut json = String::new();
-    for tagged in batch {
-        for tag in &tagged.tags {
-            let _ = write!(
-                json,
-                "{}[{tag},{}]",
-                if json.is_empty() { '[' } else { ',' },
-                tagged.entry.sequence
-            );
-        }
+    for (tag, sequence) in lookups {
+        let comma = if json.is_empty() { '[' } else { ',' };
+        let _ = write!(json, "{comma}[{tag},{sequence}]");
     }
     if json.is_empty() {
         return None;

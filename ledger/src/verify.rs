@@ -5,6 +5,7 @@
 //! open nor needs memory for the whole, and it takes no longer bound than the ledger's length.
 
 pub(crate) mod check;
+mod kept;
 mod problem;
 mod pruned;
 
@@ -15,9 +16,10 @@ use crate::{
     body::{BlobRef, Body},
     chain::{Head, RawEntry},
     reader::{LedgerReader, MalformedRow, ReadError, chunk, raw_entry, strict_blob, strict_integer},
-    schema,
+    schema::{self, signed},
 };
 use check::{ChainCheck, Seen};
+use kept::Kept;
 pub use problem::Problem;
 pub use pruned::PrunedReport;
 use pruned::{Before, Stands};
@@ -113,14 +115,11 @@ impl LedgerReader {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<VerifyReport, ReadError> {
         let connection = self.connections.patient().await?;
-        let genesis = Head {
-            sequence: 0,
-            hash: self.instance().genesis(),
-        };
+        let genesis = self.instance().genesis_head();
         let mut run = Run {
             connection,
             chain: ChainCheck::after(genesis),
-            kept,
+            kept: Kept::new(kept),
             before: None,
             lookups: 0,
             report: VerifyReport {
@@ -149,7 +148,7 @@ impl LedgerReader {
 struct Run {
     connection: SqliteConnection,
     chain: ChainCheck,
-    kept: Option<Head>,
+    kept: Kept,
     /// Of a ledger that was pruned.
     before: Option<Before>,
     lookups: i64,
@@ -173,13 +172,8 @@ impl Run {
         let total = u64::try_from(last).unwrap_or(0);
         self.entries(total, progress).await?;
         self.pruned();
-        if let Some(kept) = self.kept.take() {
-            self.found(
-                None,
-                Problem::Earlier {
-                    sequence: kept.sequence,
-                },
-            );
+        if let Some(problem) = self.kept.missing(self.before.as_ref()) {
+            self.found(None, problem);
         }
         let found: i64 = count(
             &mut self.connection,
@@ -224,7 +218,7 @@ impl Run {
         self.all_found(problems);
         if let Some(before) = &self.before {
             self.chain = ChainCheck::after(before.last());
-            self.check_kept(before.last());
+            self.kept.meet(before.last());
         }
         Ok(())
     }
@@ -270,7 +264,7 @@ impl Run {
         progress: &mut (dyn FnMut(Progress) + Send),
     ) -> Result<(), sqlx::Error> {
         let mut after = 0;
-        self.check_kept(self.report.head);
+        self.kept.meet(self.report.head);
         loop {
             let rows = chunk(&mut self.connection, after, CHUNK).await?;
             let mut names = Vec::new();
@@ -285,6 +279,7 @@ impl Run {
                 if reached > total {
                     break;
                 }
+                self.kept.row(sequence);
                 match raw_entry(row) {
                     Ok(entry) => self.entry(&entry, &mut names).await?,
                     Err(error) => {
@@ -316,7 +311,7 @@ impl Run {
         }
         self.report.entries += 1;
         self.report.head = entry.head();
-        self.check_kept(entry.head());
+        self.kept.meet(entry.head());
         names.extend(tags.into_iter().map(|tag| (tag, entry.sequence)));
         match blob {
             Some(blob) => self.blob(entry.sequence, blob).await,
@@ -343,16 +338,10 @@ impl Run {
         self.chain.next(entry, problems)
     }
 
-    fn check_kept(&mut self, head: Head) {
-        if self.kept == Some(head) {
-            self.kept = None;
-        }
-    }
-
     async fn blob(&mut self, sequence: u64, expected: BlobRef) -> Result<(), sqlx::Error> {
         self.report.blobs += 1;
         let found = sqlx::query("SELECT digest, kind, bytes FROM blobs WHERE sequence = ?")
-            .bind(i64::try_from(sequence).unwrap_or(i64::MAX))
+            .bind(signed(sequence))
             .fetch_optional(&mut self.connection)
             .await?;
         let Some(found) = found else {

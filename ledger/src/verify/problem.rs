@@ -93,6 +93,16 @@ pub enum Problem {
         /// The head that was kept.
         sequence: u64,
     },
+    /// The entry of a head that was kept elsewhere went by a pruning: its hash stands in exports only.
+    #[error(
+        "entry {sequence}, whose hash was kept, was pruned by entry {by}: compare it with an export that has the entry"
+    )]
+    HeadPruned {
+        /// The head that was kept.
+        sequence: u64,
+        /// The pruning.
+        by: u64,
+    },
     /// A table, index or trigger was taken away, changed or added.
     #[error("the schema differs: {0}")]
     Schema(String),

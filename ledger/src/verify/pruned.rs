@@ -95,6 +95,14 @@ impl Before {
         self.newest.entry.last
     }
 
+    /// The pruning that took the entry of this sequence, if it was not one that stays. What a pruning names as its last
+    /// entry is known.
+    pub(super) fn took(&self, sequence: u64) -> Option<u64> {
+        let mut prunings = self.prunings.iter();
+        let by = prunings.find(|pruning| (1..=pruning.entry.last.sequence).contains(&sequence))?;
+        (sequence != self.last().sequence).then_some(by.sequence)
+    }
+
     /// Each pruning's serials; those of the newest go on with [`Self::next`].
     async fn removed(
         &mut self,

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use sealwright_identity::{Clock as _, Digest, Timestamp};
 use sealwright_ledger::{
-    Body, EntryKind, Error, ExportItem, ExportReader, Filter, LedgerReader, Needed, Problem, PruneError,
-    ReadError, Selector, verify_export,
+    Body, EntryKind, Error, ExportItem, ExportReader, Filter, Head, LedgerReader, Needed, Problem,
+    PruneError, ReadError, Selector, verify_export,
 };
 
 use super::{MINUTE, export, plan, plan_beside, plan_with, prune, pruned, ten_minutes};
@@ -218,4 +218,49 @@ async fn what_is_needed_stays() {
     // Without a clean cut before it, the decision itself is in the way; there is one, so all before it goes.
     let planned = plan(&home, now, &whole).await.unwrap();
     assert_eq!(planned.entry().unwrap().last.sequence, 33);
+}
+
+/// The end of the chain that somebody kept before its entry was pruned: a finding that says where to look. That another
+/// chain stands there is one that says so.
+#[tokio::test]
+async fn a_kept_head_that_was_pruned_is_told_from_one_that_was_replaced() {
+    let home = Home::new();
+    let begin = ten_minutes(&home, 0).await;
+    let reader = LedgerReader::open(&home.path()).await.unwrap();
+    let heads: Vec<_> = reader.entries_after(0, 1000).await.unwrap();
+    reader.close().await;
+    let whole = [export(&home, "whole.jsonl", None, None).await];
+    prune(&home, begin.saturating_add(MINUTE * 5), &whole).await;
+    let reader = LedgerReader::open(&home.path()).await.unwrap();
+    let [pruning] = reader.prunings().await.unwrap().try_into().unwrap();
+    let found = async |kept: Head| {
+        let report = reader.verify_since(Some(kept), &mut |_| {}).await.unwrap();
+        let problems = report.findings.into_iter().map(|finding| finding.problem);
+        problems.collect::<Vec<_>>()
+    };
+    let last = pruning.entry.last.sequence;
+    for entry in &heads {
+        let gone = entry.sequence < last && matches!(entry.kind, 2..=7);
+        let sequence = entry.sequence;
+        let due = gone.then_some(Problem::HeadPruned {
+            sequence,
+            by: pruning.sequence,
+        });
+        assert_eq!(found(entry.head()).await, Vec::from_iter(due), "{sequence}");
+        // Of what is there, or whose hash is known, another hash is another chain.
+        let other = Head {
+            hash: Digest::of(b"other"),
+            ..entry.head()
+        };
+        if !gone {
+            assert_eq!(found(other).await, [Problem::Earlier { sequence }]);
+        }
+    }
+    for sequence in [0, 1000] {
+        let other = Head {
+            sequence,
+            hash: Digest::of(b"other"),
+        };
+        assert_eq!(found(other).await, [Problem::Earlier { sequence }]);
+    }
 }

@@ -368,11 +368,11 @@ impl Ledger {
 
     async fn append_draft(&self, draft: Draft) -> Result<Appended, Error> {
         let (reply, answer) = oneshot::channel();
-        let waits = draft.kind.settles() || draft.kind == EntryKind::Policy;
+        let waits = draft.kind.settles() || matches!(draft.kind, EntryKind::Policy | EntryKind::Ceremony);
         let command = Command::Append { draft, reply };
         if waits {
             // What was signed must not be turned away at the last step. There are no more of these than open
-            // decisions, so the wait for a place is short. Nor must full load keep a policy in force.
+            // decisions, so the wait for a place is short. Nor must full load keep a policy in force, or an issuer from signing.
             let sent = self.shared.commands.send(command).await;
             sent.map_err(|_| Error::Stopped)?;
         } else {

@@ -315,7 +315,7 @@ impl Writer {
             let free = waiting.draft.kind.settles()
                 || matches!(
                     waiting.draft.kind,
-                    EntryKind::Start | EntryKind::Policy | EntryKind::Prune
+                    EntryKind::Start | EntryKind::Policy | EntryKind::Ceremony | EntryKind::Prune
                 );
             let allowed = if free {
                 Ok(())

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use sealwright_identity::{Digest, SystemClock};
 use sealwright_ledger::{
-    BlobKind, DecisionEntry, Error, FailedEntry, Filter, Ledger, LedgerConfig, Outcome, Selector,
+    BlobKind, CeremonyEntry, DecisionEntry, Error, FailedEntry, Filter, Ledger, LedgerConfig, Outcome,
+    Selector,
 };
 use sqlx::{AssertSqlSafe, Connection as _};
 
@@ -266,6 +267,9 @@ async fn bounds_hold_and_leave_open_decisions_alone() {
         ledger.append(&decision(3)).await,
         Err(Error::RateLimited { per_second: 0 })
     ));
+    // What the gate itself has to say is not held back by what is asked of it.
+    ledger.start(&start()).await.unwrap();
+    ledger.ceremony(&ceremony()).await.unwrap();
     ledger.close().await;
 
     let ledger = home
@@ -281,6 +285,20 @@ async fn bounds_hold_and_leave_open_decisions_alone() {
     ));
     ledger.close().await;
     assert!(verify(&home.path()).await.is_sound());
+}
+
+fn ceremony() -> CeremonyEntry {
+    CeremonyEntry {
+        issuer: "default".into(),
+        key: Digest::of(b"key"),
+        transcript: Digest::of(b"transcript"),
+        roster: Digest::of(b"roster"),
+        plan: Digest::of(b"plan"),
+        ceremony: "0".repeat(32),
+        rehearsal: false,
+        signed_by: vec!["anna".into()],
+        blob: Digest::of(b"files"),
+    }
 }
 
 #[tokio::test]

@@ -59,10 +59,19 @@ fn it_can_be_given_up_from_anywhere() {
     }
 }
 
-/// What a session saw and could not go on with stands in the transcript; a later one, for which the way was cleared, ends well.
 #[test]
 fn a_session_that_a_precondition_stopped_is_followed_by_one_that_goes_on() {
-    let mut room = Room::small();
+    stopped_once(Room::small());
+}
+
+/// All tokens are seen before anybody logs in to the first: what was seen of the second is explained, too.
+#[test]
+fn a_session_that_the_first_of_two_tokens_stopped_is_followed_by_one_that_goes_on() {
+    stopped_once(Room::new());
+}
+
+/// What a session saw and could not go on with stands in the transcript; a later one, for which the way was cleared, ends well.
+fn stopped_once(mut room: Room) {
     let util = |arguments: &[&str]| {
         let output = Command::new("softhsm2-util")
             .args(arguments)
@@ -107,7 +116,10 @@ fn a_session_that_a_precondition_stopped_is_followed_by_one_that_goes_on() {
         "01",
     ];
     util(&[&import[..], &pins[..2]].concat());
-    room.replace("initialize = true", &format!("serial = \"{serial}\""));
+    room.replace(
+        "Example Root\"\ninitialize = true",
+        &format!("Example Root\"\nserial = \"{serial}\""),
+    );
     room.agree();
     let stopped = room.run(&[]);
     assert_eq!(stopped.code, 7, "{}", stopped.stderr);

@@ -56,8 +56,8 @@ pub(in crate::run) fn follow(
                 if !stopped || !ends(journal, &name, &call, next) {
                     return Err(*error);
                 }
+                // The tokens after it were seen before anybody logged in to this one.
                 stops.push(format!("{name} stopped: {}", chain(&*error)));
-                break;
             }
         }
     }

@@ -3,12 +3,14 @@
 //! What is destroyed has the id that the token drew in this very ceremony for a pair whose making has no answer: so no
 //! ceremony that is over explains it. It is listed, asked for, and the intent is on the disk before the call.
 
-use sealwright_hsm::ceremony::PairCount;
+use std::collections::BTreeMap;
+
+use sealwright_hsm::ceremony::{Officer, PairCount};
 use sealwright_statement::policy::Name;
 use serde::Serialize;
 
 use super::session::Done;
-use super::{Hex, Run, nobody, officer};
+use super::{Hex, Run, officer};
 use crate::error::Error;
 use crate::journal::Kind;
 use crate::plan::KeyStep;
@@ -40,28 +42,16 @@ impl Run<'_> {
             }
             self.is_open(name, &look)?;
             let officers = &self.officers;
-            let found: PairCount = self.journal.observe(name, &look, || {
-                if officers.is_empty() {
-                    return Err(nobody(name, &look));
-                }
-                let officer = officer(officers, &step.token)?;
-                let looking = "looking for what is half-made";
-                let found = officer
-                    .count(Some(&step.label), Some(&id.0))
-                    .map_err(Error::token(looking))?;
-                let all = officer.count(None, Some(&id.0)).map_err(Error::token(looking))?;
-                if all != found {
-                    return Err(Error::State(format!(
-                        "a key with the id of {name} has another label: nothing was destroyed"
-                    )));
-                }
-                half(name, found)
-            })?;
+            let found = self
+                .journal
+                .observe(name, &look, || half(name, count(officers, step, id)?))?;
             half(name, found)?;
             if !self.journal.has(name, &call) && !asked {
                 // It was looked at, and nobody said yes.
                 return Ok(());
             }
+            // Since then the pair may have been made.
+            self.is_open(name, &call)?;
             let what = format!(
                 "destroy {} private and {} public keys {:?} with the id {} in the token {}",
                 found.private,
@@ -72,6 +62,7 @@ impl Run<'_> {
             );
             self.say(&what);
             self.go(name, &call, &what)?;
+            self.is_there(step, id, &call, found)?;
             let intent = ToDestroy {
                 token: &step.token,
                 label: &step.label,
@@ -105,9 +96,27 @@ impl Run<'_> {
         }
     }
 
+    /// The token has what was seen, which may be long ago; where it was begun to destroy that, no more than that.
+    fn is_there(&self, step: &KeyStep, id: &Hex, call: &str, seen: PairCount) -> Result<(), Error> {
+        let name = step.name.as_str();
+        if self.officers.is_empty() || self.journal.is_answered(name, call) {
+            return Ok(());
+        }
+        let now = count(&self.officers, step, id)?;
+        let less = now.private <= seen.private && now.public <= seen.public;
+        if now == seen || (less && self.journal.has(name, call)) {
+            return Ok(());
+        }
+        Err(Error::State(format!(
+            "the token {} has {} private and {} public keys with the id of {name} now, which is not what was seen: \
+             nothing was destroyed; go on without --destroy, or clear it away with the token's own tool",
+            step.token, now.private, now.public
+        )))
+    }
+
     /// The pair was asked for, and the token did not say that it made it.
-    fn is_open(&self, name: &str, look: &str) -> Result<(), Error> {
-        let at = self.journal.first(name, look).unwrap_or(u64::MAX);
+    fn is_open(&self, name: &str, until: &str) -> Result<(), Error> {
+        let at = self.journal.first(name, until).unwrap_or(u64::MAX);
         let mut before = self.journal.events().iter().filter(|event| {
             event.sequence < at && event.step == name && event.call.starts_with("C_GenerateKeyPair")
         });
@@ -122,19 +131,49 @@ impl Run<'_> {
     }
 }
 
-/// Neither nothing nor a whole pair.
+/// What has the id of a key; that all of it has the key's label, too.
+fn count(officers: &BTreeMap<Name, Officer>, step: &KeyStep, id: &Hex) -> Result<PairCount, Error> {
+    let officer = officer(officers, &step.token)?;
+    let of = |label| {
+        let counted = officer.count(label, Some(&id.0));
+        counted.map_err(Error::token("looking for what is half-made"))
+    };
+    let found = of(Some(&step.label))?;
+    if of(None)? == found {
+        return Ok(found);
+    }
+    Err(Error::State(format!(
+        "a key with the id of {} has another label: nothing was destroyed",
+        step.name
+    )))
+}
+
+/// One kind of half, and nothing of the other: where both are there, a whole pair is.
 fn half(name: &str, found: PairCount) -> Result<PairCount, Error> {
-    match found {
-        PairCount {
-            private: 0,
-            public: 0,
+    if (found.private == 0) != (found.public == 0) {
+        return Ok(found);
+    }
+    Err(Error::State(format!(
+        "the key {name} is not half-made: nothing was destroyed"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_both_halves_are_there_nothing_is_half_made() {
+        for (private, public, halved) in [
+            (1, 0, true),
+            (0, 1, true),
+            (2, 0, true),
+            (0, 0, false),
+            (1, 1, false),
+            (1, 2, false),
+            (2, 2, false),
+        ] {
+            assert_eq!(half("key", PairCount { private, public }).is_ok(), halved);
         }
-        | PairCount {
-            private: 1,
-            public: 1,
-        } => Err(Error::State(format!(
-            "the key {name} is not half-made: nothing was destroyed"
-        ))),
-        found => Ok(found),
     }
 }

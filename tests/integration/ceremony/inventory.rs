@@ -211,7 +211,7 @@ fn an_inventory_goes_on_where_it_was_cut_off() {
     }
 }
 
-/// A room whose token was cut off while it made a key, and has only one half of it.
+/// A room whose token was cut off while it made a key, and has only one half of it: the other one, and where it was.
 fn half_made() -> (Room, PathBuf) {
     let whole = Room::small();
     whole.finish();
@@ -228,7 +228,20 @@ fn half_made() -> (Room, PathBuf) {
         bytes.windows(4).any(|window| window == b"root")
     });
     let public = public.unwrap();
-    fs::remove_file(&public).unwrap();
+    fs::rename(&public, room.file("public.half")).unwrap();
+    (room, public)
+}
+
+/// The same where somebody looked at the half, and nobody said yes.
+fn looked_at() -> (Room, PathBuf) {
+    let (first, _) = half_made();
+    first.run(&["--resume", "--destroy", "root-key"]).success();
+    let is = |event: &&Value| event["call"] == "half-made/1";
+    let look = first.events().iter().find(is).unwrap()["sequence"].to_string();
+    let (room, public) = half_made();
+    let cut = room.run(&["--resume", "--destroy", "root-key", "--crash-after", &look]);
+    assert_ne!(cut.code, 0);
+    assert_eq!(room.events().last().unwrap()["call"], "half-made/1");
     (room, public)
 }
 
@@ -266,11 +279,46 @@ fn half_a_pair_is_destroyed_only_where_somebody_asks_for_it() {
     assert!(changed >= 15, "{changed}");
 }
 
-/// What is whole is not destroyed, and neither is what another start left between the look and the call.
+/// Between the look and the call another start made the pair.
+#[test]
+fn what_was_half_made_and_is_whole_is_not_destroyed() {
+    let (room, _) = looked_at();
+    let private = objects(&room).into_iter().find(|path| {
+        // Only a private key has CKA_EXTRACTABLE.
+        let bytes = fs::read(path).unwrap();
+        bytes.windows(8).any(|window| window == 0x162_u64.to_be_bytes())
+    });
+    fs::remove_file(private.unwrap()).unwrap();
+    room.run(&["--resume"]).success();
+    assert_eq!(objects(&room).len(), 4);
+    let refused = room.run(&["--resume", "--destroy", "root-key"]);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    assert!(refused.stderr.contains("is not half-made"), "{}", refused.stderr);
+    assert_eq!(objects(&room).len(), 4);
+    room.run(&["--resume"]).success();
+    verify(&room.file("out")).success();
+}
+
+/// Or somebody put back what was missing.
+#[test]
+fn what_is_no_longer_what_was_seen_is_not_destroyed() {
+    let (room, public) = looked_at();
+    fs::rename(room.file("public.half"), public).unwrap();
+    let refused = room.run(&["--resume", "--destroy", "root-key"]);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("is not what was seen"),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(objects(&room).len(), 3);
+    room.run(&["--resume"]).success();
+    assert_eq!(objects(&room).len(), 4);
+    verify(&room.file("out")).success();
+}
+
 #[test]
 fn what_is_not_half_made_is_not_destroyed() {
-    let room = Room::small();
-    room.agree();
     let whole = Room::small();
     whole.finish();
     let is = |event: &&Value| event["call"] == "C_GenerateKeyPair" && event["kind"] == "result";

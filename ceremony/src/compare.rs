@@ -78,10 +78,11 @@ fn may_differ(place: &str) -> bool {
         parts.next().unwrap_or_default(),
         parts.next_back().unwrap_or_default(),
     );
+    let numbered = last.parse::<usize>().is_ok() && parts.next_back() == Some("transcripts");
     match first {
         "tokens" => ["label", "serial", "initialize", "pin_parts"].contains(&last),
-        // And other ceremonies before it.
-        "steps" if place.contains(".transcripts.") => true,
+        // And other ceremonies before it. A step's name may hold any of these words, and dots.
+        "steps" if numbered => true,
         // A rehearsal has an older CA of its own.
         "steps" => ["not_before", "not_after", "older", "older_parents", "id"].contains(&last),
         "issuer" => place.starts_with("issuer.policies"),
@@ -97,6 +98,10 @@ fn shape(events: &[Event]) -> BTreeMap<String, String> {
     for event in events {
         let outside = ["session-", "token-", "notes"];
         if outside.iter().any(|step| event.step.starts_with(step)) || event.kind == Kind::Failure {
+            continue;
+        }
+        // By which ceremonies before it: they may differ, and be none.
+        if event.kind == Kind::Observation && event.call == "explained" {
             continue;
         }
         let name = format!("{}.{}", event.step, event.call);
@@ -115,4 +120,51 @@ fn shape(events: &[Event]) -> BTreeMap<String, String> {
     }
     shape.insert("events".to_owned(), order.join("\n"));
     shape
+}
+
+#[cfg(test)]
+mod tests {
+    use sealwright_identity::Digest;
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn only_the_transcripts_of_an_inventory_may_differ_in_a_step() {
+        for place in ["steps.look.transcripts.0", "steps.a.b.transcripts.12"] {
+            assert!(may_differ(place), "{place}");
+        }
+        // A step may be called so.
+        for place in [
+            "steps.transcripts.algorithm",
+            "steps.a.transcripts.algorithm",
+            "steps.transcripts.profile.crl_urls.0",
+            "steps.transcripts.tokens.0",
+            "steps.look.transcripts",
+            "steps.look.unexplained",
+        ] {
+            assert!(!may_differ(place), "{place}");
+        }
+    }
+
+    /// Where no earlier transcript is named, none is said to explain anything.
+    #[test]
+    fn what_earlier_transcripts_explain_is_not_of_the_shape() {
+        let event = |kind, call: &str| Event {
+            sequence: 0,
+            previous: Digest::of(b""),
+            time: Timestamp::default(),
+            kind,
+            step: "look".to_owned(),
+            call: call.to_owned(),
+            data: Value::Null,
+        };
+        let (explained, found) = (
+            event(Kind::Observation, "explained"),
+            event(Kind::Result, "C_FindObjects/root"),
+        );
+        let with = shape(&[explained, found.clone()]);
+        assert_eq!(with, shape(std::slice::from_ref(&found)));
+        assert_ne!(with, shape(&[]));
+    }
 }

@@ -120,6 +120,12 @@ impl Plan {
             if let Some((key, problem)) = problem {
                 return Some((key, format!("step {}: {problem}", step.name())));
             }
+            if matches!(step.name().as_str(), "." | "..") {
+                return Some((
+                    "steps",
+                    format!("{} is no name of a step: folders are called so", step.name()),
+                ));
+            }
             if done.insert(step.name(), step).is_some() {
                 return Some(("steps", format!("{} is there twice", step.name())));
             }

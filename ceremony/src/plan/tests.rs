@@ -86,6 +86,8 @@ fn what_a_ceremony_does_not_do_is_refused() {
         ),
         ("key = \"key\"", "key = \"other\"", "other"),
         ("name = \"ca\"", "name = \"key\"", "twice"),
+        ("name = \"ca\"", "name = \"..\"", "no name of a step"),
+        ("name = \"ca\"", "name = \".\"", "no name of a step"),
         ("2036-11-01", "2056-11-01", "25 years"),
         ("common_name = \"Root\"", "common_name = \"\"", "common_name"),
         (

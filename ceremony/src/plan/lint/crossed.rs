@@ -112,7 +112,7 @@ impl Plan {
         None
     }
 
-    /// The intermediates below another certificate of the same key, and how far.
+    /// The intermediates below another certificate of the same key, be it a crossed one, and how far.
     fn below(&self, step: &CrossStep) -> Vec<(&CertificateStep, u8)> {
         let mut found = Vec::new();
         let intermediates = self.steps.iter().filter_map(|step| match step {
@@ -130,11 +130,93 @@ impl Plan {
                         found.push((intermediate, depth));
                         break;
                     }
+                    Some(Step::CrossCertificate(above))
+                        if above.key == step.key && above.name != step.name =>
+                    {
+                        found.push((intermediate, depth));
+                        break;
+                    }
                     _ => break,
                 }
                 depth = depth.saturating_add(1);
             }
         }
         found
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PROFILE: &str = "common_name = \"A\"\nnot_before = \"2026-11-01T00:00:00Z\"\n\
+                           not_after = \"2031-11-01T00:00:00Z\"\n";
+
+    const BELOW: &str = "the-ca-below-the-first";
+
+    /// A key with two certificates of CAs from before, and two CAs below the first of them.
+    fn problem(cross: &str, profile: &str) -> Problem {
+        let crossed = |name: &str, profile: &str| {
+            format!(
+                "[[steps]]\nkind = \"cross-certificate\"\nname = \"{name}\"\nkey = \"key\"\ntoken = \"t\"\n\
+                 label = \"l\"\nid = \"01\"\nolder = \"\"\n[steps.profile]\n{profile}\n"
+            )
+        };
+        let below = |name: &str, issuer: &str| {
+            format!(
+                "[[steps]]\nkind = \"intermediate\"\nname = \"{name}\"\nkey = \"{name}-key\"\n\
+                 issuer = \"{issuer}\"\n[steps.profile]\n{PROFILE}\n"
+            )
+        };
+        let head = format!(
+            "version = 1\nceremony = \"000102030405060708090a0b0c0d0e0f\"\ntitle = \"A\"\nrehearsal = true\n\
+             not_before = \"2026-11-01T00:00:00Z\"\nnot_after = \"2026-11-08T00:00:00Z\"\ntokens = []\n\
+             roster = \"sha256:{}\"\n[module]\npath = \"/m\"\n",
+            "0".repeat(64)
+        );
+        let text = [
+            head,
+            crossed("first", PROFILE),
+            crossed(cross, profile),
+            below(BELOW, "first"),
+            below("two", BELOW),
+        ];
+        let plan: Plan = toml::from_str(&text.concat()).unwrap();
+        let step = plan.steps.get(1);
+        let Some(Step::CrossCertificate(step)) = step else {
+            panic!("{step:?}");
+        };
+        plan.below_problem(step)
+    }
+
+    /// What one CA from before certifies below it is reached over every other one, too.
+    #[test]
+    fn what_is_below_one_cross_certificate_is_below_the_other() {
+        assert_eq!(problem("second", &format!("{PROFILE}path_length = 2\n")), None);
+        let long = "s".repeat(64);
+        for (cross, profile, key, says) in [
+            (
+                "second",
+                format!("{PROFILE}path_length = 0\n"),
+                "path_length",
+                "first is 1 below it",
+            ),
+            (
+                "second",
+                format!("{PROFILE}path_length = 1\n"),
+                "path_length",
+                "two is 2 below it",
+            ),
+            (
+                "second",
+                PROFILE.replace("2026", "2035").replace("2031", "2036"),
+                "not_after",
+                "together with the-ca",
+            ),
+            (long.as_str(), PROFILE.to_owned(), "name", "both name a file"),
+        ] {
+            let (at, problem) = problem(cross, &profile).unwrap();
+            assert!(at == key && problem.contains(says), "{at}: {problem}");
+        }
     }
 }

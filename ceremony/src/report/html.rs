@@ -102,5 +102,11 @@ mod tests {
             assert!(page.contains(shown), "{shown}");
         }
         assert_eq!(page, super::page(&report));
+        // Turning, hidden, or the end of a line to some.
+        for odd in [
+            '\u{ad}', '\u{61c}', '\u{200b}', '\u{2028}', '\u{2029}', '\u{2066}', '\u{feff}',
+        ] {
+            assert_eq!(escaped(&odd.to_string()), odd.escape_unicode().to_string());
+        }
     }
 }

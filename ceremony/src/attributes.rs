@@ -6,6 +6,7 @@
 
 use sealwright_hsm::ceremony::{Expected, KeyOrder, Reported};
 use sealwright_identity::KeyType;
+use sealwright_x509::spki::ML_DSA_65_KEY;
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Custody;
@@ -115,6 +116,10 @@ fn holds(public: &Reported, ordered: &Ordered<'_>) -> bool {
             let modulus = modulus.trim_start_matches("00");
             u64::try_from(modulus.len()) == Ok(u64::from(bits) / 4) && spki.contains(modulus)
         }
+        KeyType::MlDsa65 => {
+            let value = told("CKA_VALUE");
+            value.len() == 2 * ML_DSA_65_KEY && spki.ends_with(&value)
+        }
     }
 }
 
@@ -174,6 +179,40 @@ mod tests {
         }
         let another = [5; 65];
         check(&report, &ordered(&another, &[])).unwrap_err();
+    }
+
+    /// The parameter set of both halves, and the key itself.
+    #[test]
+    fn an_ml_dsa_key_is_of_its_parameter_set() {
+        let spki = [9; 22 + 1952];
+        let order = Ordered {
+            key_type: KeyType::MlDsa65,
+            ..ordered(&spki, &[])
+        };
+        let mut report = good(&order);
+        report
+            .public
+            .insert("CKA_VALUE".to_owned(), Some(hex::encode([9; 1952])));
+        assert_eq!(check(&report, &order), Ok(vec![]));
+        assert_eq!(report.private["CKA_KEY_TYPE"].as_deref(), Some("CKK_ML_DSA"));
+        for told in [Some("CKP_ML_DSA_44".to_owned()), None] {
+            for private in [true, false] {
+                let mut other = report.clone();
+                let half = if private {
+                    &mut other.private
+                } else {
+                    &mut other.public
+                };
+                half.insert("CKA_PARAMETER_SET".to_owned(), told.clone());
+                let deviations = check(&other, &order).unwrap_err();
+                assert!(deviations[0].contains("CKA_PARAMETER_SET"), "{deviations:?}");
+            }
+        }
+        for value in [hex::encode([9; 1951]), hex::encode([8; 1952])] {
+            let mut other = report.clone();
+            other.public.insert("CKA_VALUE".to_owned(), Some(value));
+            check(&other, &order).unwrap_err();
+        }
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub(crate) fn path_holds(der: &[u8], parents: &[Vec<u8>], at: Timestamp) -> Resu
     let root = between.pop().unwrap_or_else(|| der.to_vec());
     chain.extend(between);
     match IssuerChain::from_ders(chain, vec![root], at) {
-        Ok(_) => Ok(()),
+        Ok(_) => crate::beside::path(der, parents),
         Err(error) => Err(format!(
             "its path to the root does not hold: {}",
             crate::transcript::chain(&error)

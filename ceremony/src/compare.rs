@@ -113,7 +113,14 @@ fn shape(events: &[Event]) -> BTreeMap<String, String> {
         if tells && event.kind != Kind::Intent {
             let mut said = BTreeMap::new();
             diff::leaves(&event.data, name, &mut said);
-            const DRAWN: [&str; 5] = ["CKA_ID", "CKA_EC_POINT", "CKA_MODULUS", "spki", "CKA_UNIQUE_ID"];
+            const DRAWN: [&str; 6] = [
+                "CKA_ID",
+                "CKA_EC_POINT",
+                "CKA_MODULUS",
+                "CKA_VALUE",
+                "spki",
+                "CKA_UNIQUE_ID",
+            ];
             said.retain(|place, _| !DRAWN.iter().any(|drawn| place.ends_with(drawn)));
             shape.extend(said);
         }

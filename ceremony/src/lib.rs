@@ -17,6 +17,7 @@
 
 mod approval;
 mod attributes;
+mod beside;
 mod bundle;
 mod canonical;
 mod chain;

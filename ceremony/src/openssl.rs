@@ -1,4 +1,7 @@
 //! The second verifier: the `openssl` program, another implementation by other people.
+//!
+//! Before 3.5 it does not know ML-DSA. Then it is not asked, and what is written down says *one verifier* and which program
+//! it was: signatures have been verified by two implementations all the same ([`crate::beside`]), paths by ours alone.
 
 use std::ffi::OsString;
 use std::io::Write as _;
@@ -8,10 +11,11 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use sealwright_hsm::ceremony::hash_file;
-use sealwright_identity::{Digest, Timestamp};
+use sealwright_identity::{Digest, KeyType, Timestamp};
 use sealwright_x509::pem;
 use serde::{Deserialize, Serialize};
 
+use crate::beside;
 use crate::error::Error;
 
 /// Longer than any of its calls takes; a program that hangs must not hold the room.
@@ -33,20 +37,88 @@ pub(crate) enum Second {
 pub(crate) struct OneVerifier {
     /// Why.
     pub(crate) one_verifier: String,
+    /// The program that is there, and does not know the algorithm.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    program: Option<Known>,
+}
+
+impl OneVerifier {
+    /// Whether there was a program, and it is by its version too old for ML-DSA.
+    pub(crate) fn is_too_old(&self) -> bool {
+        let known = self.program.as_ref();
+        known.is_some_and(|known| too_old(&known.version))
+    }
+}
+
+/// A program that was found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Known {
+    /// Its file.
+    path: String,
+    /// Its digest.
+    digest: Digest,
+    /// What it says of itself.
+    version: String,
+}
+
+/// What it is asked.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Question<'a> {
+    /// The self-signature and the names of a request.
+    Request {
+        der: &'a [u8],
+        /// The kind of the key that signed it.
+        key_type: KeyType,
+    },
+    /// A path from a certificate to the last of `parents`, its root, at a time; a root has no parents.
+    Path {
+        der: &'a [u8],
+        parents: &'a [Vec<u8>],
+        at: Timestamp,
+    },
+}
+
+impl Question<'_> {
+    /// Whether who answers must know ML-DSA.
+    pub(crate) fn knows_ml_dsa(&self) -> bool {
+        match self {
+            Self::Request { key_type, .. } => *key_type == KeyType::MlDsa65,
+            Self::Path { der, parents, .. } => {
+                let mut all: Vec<&[u8]> = parents.iter().map(Vec::as_slice).collect();
+                all.push(der);
+                beside::knows_ml_dsa(&all)
+            }
+        }
+    }
+
+    fn ask(&self) -> Result<Witnessed, Error> {
+        match self {
+            Self::Request { der, .. } => request(der),
+            Self::Path { der, parents, at } => certificate(der, parents, *at),
+        }
+    }
 }
 
 impl Second {
-    /// Takes what was witnessed, or, where that is enough, that the program is not there.
-    pub(crate) fn of(
-        one_is_enough: bool,
-        witness: impl FnOnce() -> Result<Witnessed, Error>,
-    ) -> Result<Self, Error> {
+    /// Takes what was witnessed, or that there is a program and it is too old, or, where that is enough, that there is none.
+    pub(crate) fn of(one_is_enough: bool, question: &Question<'_>) -> Result<Self, Error> {
         if one_is_enough && Program::find().is_err() {
             return Ok(Self::One(OneVerifier {
                 one_verifier: "openssl is not in the PATH".to_owned(),
+                program: None,
             }));
         }
-        witness().map(Self::Witnessed)
+        if question.knows_ml_dsa() {
+            let known = Program::find()?.known()?;
+            if too_old(&known.version) {
+                return Ok(Self::One(OneVerifier {
+                    one_verifier: "openssl is older than 3.5, and does not know ML-DSA".to_owned(),
+                    program: Some(known),
+                }));
+            }
+        }
+        question.ask().map(Self::Witnessed)
     }
 }
 
@@ -64,8 +136,7 @@ pub(crate) struct Witnessed {
     verified: String,
 }
 
-/// The self-signature and the names of a request.
-pub(crate) fn request(der: &[u8]) -> Result<Witnessed, Error> {
+fn request(der: &[u8]) -> Result<Witnessed, Error> {
     let program = Program::find()?;
     let text = pem::encode(pem::CERTIFICATE_REQUEST, der);
     program.run(
@@ -75,8 +146,7 @@ pub(crate) fn request(der: &[u8]) -> Result<Witnessed, Error> {
     program.witnessed("the request's signature")
 }
 
-/// A path from a certificate to the last of `parents`, its root, at a time; a root has no parents.
-pub(crate) fn certificate(der: &[u8], parents: &[Vec<u8>], at: Timestamp) -> Result<Witnessed, Error> {
+fn certificate(der: &[u8], parents: &[Vec<u8>], at: Timestamp) -> Result<Witnessed, Error> {
     let program = Program::find()?;
     let folder = tempfile::tempdir().map_err(|error| Error::Openssl(error.to_string()))?;
     let file = |name: &str, certificates: &[&[u8]]| -> Result<PathBuf, Error> {
@@ -111,6 +181,17 @@ pub(crate) fn certificate(der: &[u8], parents: &[Vec<u8>], at: Timestamp) -> Res
     program.witnessed("the certificate's path to its root")
 }
 
+/// Whether a program that calls itself so is an OpenSSL before 3.5. One that calls itself otherwise is asked, and answers.
+fn too_old(version: &str) -> bool {
+    let mut words = version.split_whitespace();
+    let (name, number) = (words.next(), words.next().unwrap_or_default());
+    let mut parts = number.split('.').map(|part| part.parse::<u32>().ok());
+    match (name, parts.next().flatten(), parts.next().flatten()) {
+        (Some("OpenSSL"), Some(major), Some(minor)) => (major, minor) < (3, 5),
+        _ => false,
+    }
+}
+
 struct Program {
     path: PathBuf,
 }
@@ -126,11 +207,24 @@ impl Program {
     }
 
     fn witnessed(&self, verified: &str) -> Result<Witnessed, Error> {
+        let Known {
+            path,
+            digest,
+            version,
+        } = self.known()?;
         Ok(Witnessed {
-            program: self.path.display().to_string(),
+            program: path,
+            digest,
+            version,
+            verified: verified.to_owned(),
+        })
+    }
+
+    fn known(&self) -> Result<Known, Error> {
+        Ok(Known {
+            path: self.path.display().to_string(),
             digest: hash_file(&self.path).map_err(Error::files(&self.path))?,
             version: self.run(&["version".into()], b"")?.trim().to_owned(),
-            verified: verified.to_owned(),
         })
     }
 
@@ -167,5 +261,48 @@ impl Program {
             step: "openssl".to_owned(),
             problem: said.trim().chars().take(500).collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_openssl_before_3_5_is_too_old_for_ml_dsa() {
+        for old in [
+            "OpenSSL 3.0.19 27 Jan 2026 (Library: OpenSSL 3.0.19 27 Jan 2026)",
+            "OpenSSL 1.1.1w  11 Sep 2023",
+            "OpenSSL 3.4.5",
+        ] {
+            assert!(too_old(old), "{old}");
+        }
+        for other in [
+            "OpenSSL 3.5.0 8 Apr 2025",
+            "OpenSSL 4.0.1",
+            "LibreSSL 4.1.0",
+            "",
+            "3.0",
+        ] {
+            assert!(!too_old(other), "{other}");
+        }
+    }
+
+    /// What transcripts hold since before there was more to say reads back, and nothing else does.
+    #[test]
+    fn what_was_written_down_before_is_read() {
+        let read = |text: &str| serde_json::from_str::<Second>(text);
+        let before = r#"{"one_verifier":"openssl is not in the PATH"}"#;
+        let Ok(Second::One(one)) = read(before) else {
+            panic!("{before}");
+        };
+        assert!(!one.is_too_old());
+        assert_eq!(serde_json::to_string(&Second::One(one)).unwrap(), before);
+        let digest = Digest::of(b"openssl");
+        let old = format!(
+            r#"{{"one_verifier":"old","program":{{"digest":"{digest}","path":"/usr/bin/openssl","version":"OpenSSL 3.0.19"}}}}"#
+        );
+        assert!(matches!(read(&old), Ok(Second::One(one)) if one.is_too_old()));
+        read(&old.replace("path", "file")).unwrap_err();
     }
 }

@@ -5,7 +5,7 @@ use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-    KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+    KeyPair as _, ML_DSA_65_SIGNING, PqdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use sealwright_identity::KeyType;
 
@@ -41,6 +41,13 @@ fn signed(key_type: KeyType, message: &[u8]) -> Option<Throwaway> {
             let pair = Ed25519KeyPair::generate().ok()?;
             let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().ok()?;
             (spki.as_ref().to_vec(), pair.sign(message).as_ref().to_vec())
+        }
+        KeyType::MlDsa65 => {
+            let pair = PqdsaKeyPair::generate(&ML_DSA_65_SIGNING).ok()?;
+            let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().ok()?;
+            let mut signature = vec![0; ML_DSA_65_SIGNING.signature_len()];
+            pair.sign(message, &mut signature).ok()?;
+            (spki.as_ref().to_vec(), signature)
         }
         KeyType::Rsa(bits) => {
             let size = match bits {

@@ -317,11 +317,20 @@ fn signatures(head: &Signed<Head>, approved: &ApprovedPlan) -> Result<BTreeMap<S
 /// What is not wrong, and yet worth a thought.
 fn remarks(events: &[Event]) -> Vec<String> {
     let mut remarks = Vec::new();
-    if events
-        .iter()
-        .any(|event| event.data.get("one_verifier").is_some())
-    {
+    let alone = |too_old: bool| {
+        events.iter().any(|event| {
+            event.data.get("one_verifier").is_some() && event.data.get("program").is_some() == too_old
+        })
+    };
+    if alone(false) {
         remarks.push("one verifier: there was no openssl to look at what was made".to_owned());
+    }
+    if alone(true) {
+        remarks.push(
+            "one verifier: openssl was older than 3.5 and could not look at what has to do with ML-DSA; its \
+             signatures were verified by aws-lc-rs and by ml-dsa, its paths by this program alone"
+                .to_owned(),
+        );
     }
     for (one, next) in events.iter().zip(events.iter().skip(1)) {
         if next.time < one.time {

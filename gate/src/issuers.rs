@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use sealwright_identity::{Ceiling, HumanDuration, Timestamp, TrustDomain};
+use sealwright_identity::{Ceiling, HumanDuration, KeyType, Timestamp, TrustDomain};
 use sealwright_jwt::KeySet;
 use sealwright_x509::CertificateRef;
 use sealwright_x509::issuer::IssuerChain;
@@ -169,6 +169,13 @@ fn load_issuer(
         source: Box::new(source),
     })?;
     refuse_rehearsal(config, &chain)?;
+    if chain.key_type() == KeyType::MlDsa65 {
+        return Err(IssuersError::KeyType {
+            issuer: config.name.clone(),
+            chain: config.chain.clone(),
+            key_type: chain.key_type(),
+        });
+    }
     let identities = config.policies.iter().map(|name| {
         policies
             .iter()

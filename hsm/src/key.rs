@@ -7,7 +7,7 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType as KeyKind, ObjectClass, ObjectHandle};
 use parking_lot::Mutex;
 use sealwright_identity::KeyType;
 use serde::{Deserialize, Serialize};
@@ -372,7 +372,10 @@ fn read_public(
             ))));
         }
     };
-    let attributes = attributes(session, source, &public_key::ATTRIBUTES)?;
+    let mut attributes = attributes(session, source, &public_key::ATTRIBUTES)?;
+    if source != private && attributes.contains(&Attribute::KeyType(KeyKind::ML_DSA)) {
+        attributes.extend(self::attributes(session, source, &public_key::LATTICE)?);
+    }
     PublicKey::from_attributes(&attributes).map_err(unusable)
 }
 

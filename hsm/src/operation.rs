@@ -8,6 +8,7 @@
 use aws_lc_rs::digest;
 use cryptoki::mechanism::{
     Mechanism, MechanismType,
+    dsa::{HedgeType, SignAdditionalContext},
     eddsa::{EddsaParams, EddsaSignatureScheme},
 };
 use sealwright_identity::KeyType;
@@ -19,6 +20,9 @@ const SHA256_DIGEST_INFO: &[u8] = &[
     0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00,
     0x04, 0x20,
 ];
+
+/// Octets of an ML-DSA-65 signature (FIPS 204, table 2).
+const ML_DSA_65_SIGNATURE: usize = 3309;
 
 /// A curve for ECDSA.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -49,6 +53,7 @@ enum Kind {
     Ecdsa(Curve),
     RsaPkcs1 { octets: usize },
     Ed25519,
+    MlDsa65,
 }
 
 /// Why an operation cannot be made, or its result not be used.
@@ -83,6 +88,10 @@ impl Operation {
                 kind: Kind::Ed25519,
                 input: message.to_vec(),
             }),
+            KeyType::MlDsa65 => Ok(Self {
+                kind: Kind::MlDsa65,
+                input: message.to_vec(),
+            }),
             other => Err(OperationError::Unsupported(other)),
         }
     }
@@ -105,6 +114,8 @@ impl Operation {
             Kind::Ecdsa(_) => Mechanism::Ecdsa,
             Kind::RsaPkcs1 { .. } => Mechanism::RsaPkcs,
             Kind::Ed25519 => Mechanism::Eddsa(EddsaParams::new(EddsaSignatureScheme::Pure)),
+            // Pure ML-DSA; without parameters the context is empty, as RFC 9881 wants it.
+            Kind::MlDsa65 => Mechanism::MlDsa(SignAdditionalContext::new(HedgeType::Preferred, None)),
         }
     }
 
@@ -125,6 +136,7 @@ impl Operation {
             }
             Kind::RsaPkcs1 { octets } => of_length(octets).map(|()| raw),
             Kind::Ed25519 => of_length(64).map(|()| raw),
+            Kind::MlDsa65 => of_length(ML_DSA_65_SIGNATURE).map(|()| raw),
         }
     }
 }
@@ -135,6 +147,7 @@ pub(crate) fn mechanism_for(key_type: KeyType) -> Option<MechanismType> {
         KeyType::P256 | KeyType::P384 => Some(MechanismType::ECDSA),
         KeyType::Rsa(2048 | 3072 | 4096) => Some(MechanismType::RSA_PKCS),
         KeyType::Ed25519 => Some(MechanismType::EDDSA),
+        KeyType::MlDsa65 => Some(MechanismType::ML_DSA),
         KeyType::Rsa(_) => None,
     }
 }
@@ -203,6 +216,18 @@ mod tests {
         assert_eq!(operation.input().len(), 51);
         assert!(operation.finish(vec![1; 256]).is_ok());
         assert!(operation.finish(vec![1; 255]).is_err());
+    }
+
+    #[test]
+    fn ml_dsa_is_over_the_message_itself_with_the_empty_context() {
+        let operation = Operation::new(KeyType::MlDsa65, b"abc").unwrap();
+        assert_eq!(operation.input(), b"abc");
+        let Mechanism::MlDsa(parameters) = operation.mechanism() else {
+            panic!("{operation:?}");
+        };
+        assert!(parameters.inner().is_none());
+        assert!(operation.finish(vec![1; 3309]).is_ok());
+        assert!(operation.finish(vec![1; 3293]).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use cryptoki::{
     mechanism::{Mechanism, MechanismType},
-    object::Attribute,
+    object::{Attribute, MlDsaParameterSetType},
 };
 use sealwright_identity::KeyType;
 
@@ -40,6 +40,7 @@ impl KeyOrder {
             KeyType::P256 | KeyType::P384 => Ok(Mechanism::EccKeyPairGen),
             KeyType::Ed25519 => Ok(Mechanism::EccEdwardsKeyPairGen),
             KeyType::Rsa(2048 | 3072 | 4096) => Ok(Mechanism::RsaPkcsKeyPairGen),
+            KeyType::MlDsa65 => Ok(Mechanism::MlDsaKeyPairGen),
             other => Err(Error::KeyTypeUnsupported(other)),
         }
     }
@@ -51,6 +52,9 @@ impl KeyOrder {
                 Attribute::ModulusBits(u64::from(bits).into()),
                 Attribute::PublicExponent(F4.to_vec()),
             ],
+            (None, KeyType::MlDsa65) => {
+                vec![Attribute::ParameterSet(MlDsaParameterSetType::ML_DSA_65.into())]
+            }
             (None, _) => Vec::new(),
         };
         let mut template = self.name();
@@ -117,10 +121,12 @@ impl KeyOrder {
             ("CKA_WRAP", no()),
             ("CKA_DERIVE", no()),
         ]);
-        expected.push(match curve(self.key_type) {
-            Some(curve) => ("CKA_EC_PARAMS", hex::encode(curve)),
-            None => ("CKA_PUBLIC_EXPONENT", hex::encode(F4)),
-        });
+        match (curve(self.key_type), self.key_type) {
+            (Some(curve), _) => expected.push(("CKA_EC_PARAMS", hex::encode(curve))),
+            (None, KeyType::Rsa(_)) => expected.push(("CKA_PUBLIC_EXPONENT", hex::encode(F4))),
+            // Its parameter set is asked of both halves.
+            (None, _) => {}
+        }
         expected
     }
 
@@ -129,15 +135,21 @@ impl KeyOrder {
             KeyType::P256 | KeyType::P384 => "CKK_EC",
             KeyType::Ed25519 => "CKK_EC_EDWARDS",
             KeyType::Rsa(_) => "CKK_RSA",
+            KeyType::MlDsa65 => "CKK_ML_DSA",
         };
-        vec![
+        let mut expected = vec![
             ("CKA_CLASS", class.to_owned()),
             ("CKA_KEY_TYPE", kind.to_owned()),
             ("CKA_LABEL", self.label.clone()),
             ("CKA_ID", hex::encode(&self.id)),
             ("CKA_TOKEN", yes()),
             ("CKA_MODIFIABLE", no()),
-        ]
+        ];
+        if self.key_type == KeyType::MlDsa65 {
+            let set = MlDsaParameterSetType::ML_DSA_65.to_string();
+            expected.push(("CKA_PARAMETER_SET", set));
+        }
+        expected
     }
 
     fn name(&self) -> Vec<Attribute> {
@@ -157,6 +169,7 @@ pub fn mechanism_name(key_type: KeyType) -> Option<(String, String)> {
         KeyType::P256 | KeyType::P384 => MechanismType::ECC_KEY_PAIR_GEN,
         KeyType::Ed25519 => MechanismType::ECC_EDWARDS_KEY_PAIR_GEN,
         KeyType::Rsa(_) => MechanismType::RSA_PKCS_KEY_PAIR_GEN,
+        KeyType::MlDsa65 => MechanismType::ML_DSA_KEY_PAIR_GEN,
     };
     Some((generation.to_string(), mechanism_for(key_type)?.to_string()))
 }
@@ -167,7 +180,7 @@ const fn curve(key_type: KeyType) -> Option<&'static [u8]> {
         KeyType::P256 => Some(P256_PARAMS),
         KeyType::P384 => Some(P384_PARAMS),
         KeyType::Ed25519 => Some(ED25519_PARAMS),
-        KeyType::Rsa(_) => None,
+        KeyType::Rsa(_) | KeyType::MlDsa65 => None,
     }
 }
 

@@ -1,8 +1,10 @@
 //! A public key's attributes in the token, as `SubjectPublicKeyInfo` (RFC 5280
-//! section 4.1.2.7, RFC 5480, RFC 8410).
+//! section 4.1.2.7, RFC 5480, RFC 8410, RFC 9881).
 
-use cryptoki::object::{Attribute, AttributeType, KeyType as TokenKeyType};
+use cryptoki::object::{Attribute, AttributeType, KeyType as TokenKeyType, MlDsaParameterSetType};
 use sealwright_identity::KeyType;
+
+use sealwright_x509::spki::ML_DSA_65_KEY;
 
 use crate::asn1::{BIT_STRING, SEQUENCE, element, short_octet_string, unsigned};
 
@@ -15,6 +17,9 @@ pub(crate) const ATTRIBUTES: [AttributeType; 5] = [
     AttributeType::PublicExponent,
 ];
 
+/// What must be read besides to know an ML-DSA key. Of a public key only: the value of a private one is the secret.
+pub(crate) const LATTICE: [AttributeType; 2] = [AttributeType::ParameterSet, AttributeType::Value];
+
 /// `CKA_EC_PARAMS`: named curves, and the names some tokens use instead.
 pub(crate) const P256_PARAMS: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 pub(crate) const P384_PARAMS: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
@@ -25,6 +30,8 @@ const EC_ALGORITHM: &[u8] = &[0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x
 const RSA_ALGORITHM: &[u8] = &[
     0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00,
 ];
+
+const ML_DSA_65_ALGORITHM: &[u8] = &[0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x12];
 
 /// RSA sizes that are signed with, in bits.
 const RSA_BITS: [u32; 3] = [2048, 3072, 4096];
@@ -43,12 +50,15 @@ pub enum PublicKeyError {
     /// An attribute that such a key has is missing.
     #[error("the token does not tell {0}")]
     Missing(&'static str),
-    /// Not P-256, P-384, Ed25519, RSA 2048, 3072 or 4096.
+    /// Not P-256, P-384, Ed25519, RSA 2048, 3072 or 4096, or ML-DSA-65.
     #[error("unsupported: {0}")]
     Unsupported(String),
     /// The point does not have the form or the length of its curve.
     #[error("the public point is malformed")]
     Point,
+    /// An ML-DSA-65 key of another length.
+    #[error("the public key has {0} octets, not the 1952 of ML-DSA-65")]
+    Length(usize),
 }
 
 impl PublicKey {
@@ -62,6 +72,8 @@ impl PublicKey {
                 Attribute::EcPoint(value) => found.point = Some(value),
                 Attribute::Modulus(value) => found.modulus = Some(value),
                 Attribute::PublicExponent(value) => found.exponent = Some(value),
+                Attribute::ParameterSet(value) => found.parameter_set = Some((*value).into()),
+                Attribute::Value(value) => found.value = Some(value),
                 _ => {}
             }
         }
@@ -69,6 +81,7 @@ impl PublicKey {
             Some(TokenKeyType::RSA) => found.rsa(),
             Some(TokenKeyType::EC) => found.weierstrass(),
             Some(TokenKeyType::EC_EDWARDS) => found.edwards(),
+            Some(TokenKeyType::ML_DSA) => found.lattice(),
             Some(other) => Err(PublicKeyError::Unsupported(format!("key type {other}"))),
             None => Err(PublicKeyError::Missing("CKA_KEY_TYPE")),
         }
@@ -82,6 +95,8 @@ struct Found<'a> {
     point: Option<&'a [u8]>,
     modulus: Option<&'a [u8]>,
     exponent: Option<&'a [u8]>,
+    parameter_set: Option<MlDsaParameterSetType>,
+    value: Option<&'a [u8]>,
 }
 
 impl Found<'_> {
@@ -124,6 +139,22 @@ impl Found<'_> {
         Ok(PublicKey {
             key_type: KeyType::Ed25519,
             spki_der: spki(&[ED25519_PARAMS], self.point_of(32)?),
+        })
+    }
+
+    fn lattice(&self) -> Result<PublicKey, PublicKeyError> {
+        match self.parameter_set {
+            Some(MlDsaParameterSetType::ML_DSA_65) => {}
+            Some(other) => return Err(PublicKeyError::Unsupported(format!("the parameter set {other}"))),
+            None => return Err(PublicKeyError::Missing("CKA_PARAMETER_SET")),
+        }
+        let key = present(self.value, "CKA_VALUE")?;
+        if key.len() != ML_DSA_65_KEY {
+            return Err(PublicKeyError::Length(key.len()));
+        }
+        Ok(PublicKey {
+            key_type: KeyType::MlDsa65,
+            spki_der: spki(&[ML_DSA_65_ALGORITHM], key),
         })
     }
 
@@ -193,6 +224,30 @@ mod tests {
             PublicKey::from_attributes(&attributes(&[4; 60])),
             Err(PublicKeyError::Point)
         );
+    }
+
+    /// RFC 9881, section 4: no parameters, the key itself in the BIT STRING.
+    #[test]
+    fn an_ml_dsa_key_has_golden_bytes_around_it() {
+        let told = |set: MlDsaParameterSetType, octets: usize| {
+            PublicKey::from_attributes(&[
+                Attribute::KeyType(TokenKeyType::ML_DSA),
+                Attribute::ParameterSet(set.into()),
+                Attribute::Value(vec![7; octets]),
+            ])
+        };
+        let key = told(MlDsaParameterSetType::ML_DSA_65, 1952).unwrap();
+        let head = hex::encode(&key.spki_der[..22]);
+        assert_eq!(head, "308207b2300b0609608648016503040312038207a100");
+        assert_eq!(key.spki_der[22..], [7; 1952]);
+        let spki = sealwright_x509::spki::SpkiRef::parse(&key.spki_der).unwrap();
+        assert_eq!(spki.key_type(), KeyType::MlDsa65);
+        assert_eq!(
+            told(MlDsaParameterSetType::ML_DSA_65, 1951),
+            Err(PublicKeyError::Length(1951))
+        );
+        let other = told(MlDsaParameterSetType::ML_DSA_44, 1312).unwrap_err();
+        assert!(other.to_string().contains("CKP_ML_DSA_44"), "{other}");
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub enum KeyType {
     Ed25519,
     /// RSA, with the modulus' size in bits.
     Rsa(u32),
+    /// ML-DSA-65 (FIPS 204): a CA's key, never a workload's.
+    MlDsa65,
 }
 
 impl FromStr for KeyType {
@@ -26,6 +28,7 @@ impl FromStr for KeyType {
             "p256" => Ok(Self::P256),
             "p384" => Ok(Self::P384),
             "ed25519" => Ok(Self::Ed25519),
+            "ml-dsa-65" => Ok(Self::MlDsa65),
             _ => {
                 let bits = text.strip_prefix("rsa").ok_or_else(unknown)?;
                 match bits.parse() {
@@ -46,6 +49,7 @@ impl fmt::Display for KeyType {
             Self::P384 => f.write_str("p384"),
             Self::Ed25519 => f.write_str("ed25519"),
             Self::Rsa(bits) => write!(f, "rsa{bits}"),
+            Self::MlDsa65 => f.write_str("ml-dsa-65"),
         }
     }
 }
@@ -54,7 +58,7 @@ serde_as_text!(KeyType);
 
 /// The text names no kind of key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a key type is p256, p384, ed25519, or rsa with its bits such as rsa2048, not {0:?}")]
+#[error("a key type is p256, p384, ed25519, ml-dsa-65, or rsa with its bits such as rsa2048, not {0:?}")]
 pub struct KeyTypeError(pub String);
 
 #[cfg(test)]
@@ -63,10 +67,10 @@ mod tests {
 
     #[test]
     fn is_the_inverse_of_its_text() {
-        for text in ["p256", "p384", "ed25519", "rsa2048", "rsa3072"] {
+        for text in ["p256", "p384", "ed25519", "rsa2048", "rsa3072", "ml-dsa-65"] {
             assert_eq!(text.parse::<KeyType>().unwrap().to_string(), text);
         }
-        for text in ["", "rsa", "rsa0", "rsa+2048", "rsa02048", "P256"] {
+        for text in ["", "rsa", "rsa0", "rsa+2048", "rsa02048", "P256", "ml-dsa-44"] {
             assert!(text.parse::<KeyType>().is_err(), "{text}");
         }
     }

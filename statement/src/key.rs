@@ -84,7 +84,7 @@ const fn algorithm(key_type: KeyType) -> Option<SignatureAlgorithm> {
         KeyType::P256 => Some(SignatureAlgorithm::EcdsaP256Sha256),
         KeyType::P384 => Some(SignatureAlgorithm::EcdsaP384Sha384),
         KeyType::Ed25519 => Some(SignatureAlgorithm::Ed25519),
-        KeyType::Rsa(_) => None,
+        KeyType::Rsa(_) | KeyType::MlDsa65 => None,
     }
 }
 

@@ -127,6 +127,19 @@ impl Room {
         self
     }
 
+    /// From now on the module of the plan is Kryoptic, with two free slots. `SEALWRIGHT_KRYOPTIC` names its library.
+    pub fn kryoptic(mut self) -> Self {
+        let module = std::env::var("SEALWRIGHT_KRYOPTIC").expect("run make test-kryoptic");
+        let digest = |path: &str| format!("path = \"{path}\"\ndigest = \"sha256:{}\"", run_sha256(path));
+        self.replace(&digest(MODULE), &digest(&module));
+        let slots = (1..=2).map(|slot| {
+            let database = self.path(&format!("token-{slot}.sql"));
+            format!("[[slots]]\nslot = {slot}\ndbtype = \"sqlite\"\ndbargs = {database:?}\n")
+        });
+        fs::write(self.file("kryoptic.conf"), slots.collect::<String>()).unwrap();
+        self
+    }
+
     /// Says what goes wrong in the next command: `FUNCTION=FAULT [count:N]` a line.
     pub fn inject(&self, faults: &str) {
         fs::write(self.file("fault"), faults).unwrap();
@@ -199,6 +212,7 @@ impl Room {
         let mut child = Command::new(binary())
             .args(arguments)
             .env("SOFTHSM2_CONF", self.file("softhsm2.conf"))
+            .env("KRYOPTIC_CONF", self.file("kryoptic.conf"))
             .env("FAULT_MODULE_REAL", MODULE)
             .env("FAULT_MODULE_CONTROL", self.file("fault"))
             .stdin(Stdio::piped())
@@ -221,6 +235,7 @@ impl Room {
         let mut child = Command::new(binary())
             .args(arguments)
             .env("SOFTHSM2_CONF", self.file("softhsm2.conf"))
+            .env("KRYOPTIC_CONF", self.file("kryoptic.conf"))
             .env("FAULT_MODULE_REAL", MODULE)
             .env("FAULT_MODULE_CONTROL", self.file("fault"))
             .stdin(Stdio::piped())

@@ -1,4 +1,4 @@
-//! The signature algorithms that our issuers sign with (RFC 5758, RFC 4055, RFC 8410).
+//! The signature algorithms that our issuers sign with (RFC 5758, RFC 4055, RFC 8410, RFC 9881).
 
 use std::fmt;
 
@@ -17,15 +17,18 @@ pub enum SignatureAlgorithm {
     RsaPkcs1Sha256,
     /// Ed25519, over the message itself.
     Ed25519,
+    /// ML-DSA-65, pure, over the message itself, with the empty context.
+    MlDsa65,
 }
 
 impl SignatureAlgorithm {
     /// Every algorithm.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::EcdsaP256Sha256,
         Self::EcdsaP384Sha384,
         Self::RsaPkcs1Sha256,
         Self::Ed25519,
+        Self::MlDsa65,
     ];
 
     /// What a CA key of this kind signs with.
@@ -36,6 +39,7 @@ impl SignatureAlgorithm {
             KeyType::P384 => Self::EcdsaP384Sha384,
             KeyType::Rsa(_) => Self::RsaPkcs1Sha256,
             KeyType::Ed25519 => Self::Ed25519,
+            KeyType::MlDsa65 => Self::MlDsa65,
         }
     }
 
@@ -47,6 +51,7 @@ impl SignatureAlgorithm {
             Self::EcdsaP384Sha384 => ECDSA_SHA384,
             Self::RsaPkcs1Sha256 => RSA_SHA256,
             Self::Ed25519 => ED25519,
+            Self::MlDsa65 => ML_DSA_65,
         }
     }
 
@@ -66,6 +71,7 @@ impl SignatureAlgorithm {
             Self::EcdsaP384Sha384 => "ecdsa-with-SHA384",
             Self::RsaPkcs1Sha256 => "sha256WithRSAEncryption",
             Self::Ed25519 => "Ed25519",
+            Self::MlDsa65 => "id-ml-dsa-65",
         }
     }
 }
@@ -92,6 +98,9 @@ pub(crate) const RSA_SHA512: &[u8] = &[
     SEQ, 13, OID, 9, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0d, 5, 0,
 ];
 pub(crate) const ED25519: &[u8] = &[SEQ, 5, OID, 3, 0x2b, 0x65, 0x70];
+pub(crate) const ML_DSA_65: &[u8] = &[
+    SEQ, 11, OID, 9, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x12,
+];
 
 #[cfg(test)]
 mod tests {

@@ -81,7 +81,7 @@ impl VerifiedCsr {
             return Err(CsrError::Version);
         }
         let subject = info.take(Tag::Sequence)?;
-        let spki = SpkiRef::parse(info.raw(Tag::Sequence)?).map_err(CsrError::Key)?;
+        let spki = SpkiRef::parse_leaf(info.raw(Tag::Sequence)?).map_err(CsrError::Key)?;
         // Absent attributes are tolerated as every implementation does.
         let attributes = info.take_optional(context(0, true))?.unwrap_or_default();
         info.finish()?;

@@ -7,6 +7,8 @@ pub(crate) const EC_PUBLIC_KEY: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x
 pub(crate) const P256: &[u8] = &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 pub(crate) const P384: &[u8] = &[0x2b, 0x81, 0x04, 0x00, 0x22];
 pub(crate) const ED25519: &[u8] = &[0x2b, 0x65, 0x70];
+/// id-ml-dsa-65 (RFC 9881, section 2), of keys and of signatures.
+pub(crate) const ML_DSA_65: &[u8] = &[0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x03, 0x12];
 
 pub(crate) const COMMON_NAME: &[u8] = &[0x55, 0x04, 0x03];
 pub(crate) const ORGANIZATION: &[u8] = &[0x55, 0x04, 0x0a];
@@ -66,6 +68,7 @@ mod tests {
             (P256, "1.2.840.10045.3.1.7"),
             (P384, "1.3.132.0.34"),
             (ED25519, "1.3.101.112"),
+            (ML_DSA_65, "2.16.840.1.101.3.4.3.18"),
             (COMMON_NAME, "2.5.4.3"),
             (ORGANIZATION, "2.5.4.10"),
             (EXTENSION_REQUEST, "1.2.840.113549.1.9.14"),

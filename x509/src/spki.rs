@@ -17,6 +17,9 @@ pub const RSA_BITS: std::ops::RangeInclusive<u32> = 2048..=8192;
 /// The largest RSA public exponent in use anywhere; larger ones only slow a verifier down.
 const RSA_EXPONENT: std::ops::RangeInclusive<u64> = 65_537..=0xffff_ffff;
 
+/// Octets of an ML-DSA-65 public key (FIPS 204, table 2).
+pub const ML_DSA_65_KEY: usize = 1952;
+
 /// A `SubjectPublicKeyInfo`, borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpkiRef<'a> {
@@ -45,6 +48,7 @@ impl<'a> SpkiRef<'a> {
                 }
             },
             oids::ED25519 => KeyType::Ed25519,
+            oids::ML_DSA_65 => KeyType::MlDsa65,
             oids::RSA_ENCRYPTION => match algorithm.take(Tag::Null)? {
                 [] => KeyType::Rsa(0),
                 _ => return Err(Malformed::value("AlgorithmIdentifier", Tag::Null).into()),
@@ -64,9 +68,24 @@ impl<'a> SpkiRef<'a> {
             (KeyType::P256 | KeyType::P384, _) => return Err(SpkiError::Point),
             (KeyType::Ed25519, _) if key.len() != 32 => return Err(SpkiError::Point),
             (KeyType::Ed25519, _) => key_type,
+            (KeyType::MlDsa65, _) if key.len() != ML_DSA_65_KEY => return Err(SpkiError::Length),
+            (KeyType::MlDsa65, _) => key_type,
             (KeyType::Rsa(_), _) => KeyType::Rsa(rsa_bits(key)?),
         };
         Ok(Self { der, key, key_type })
+    }
+
+    /// The same of a workload: of the kinds that leaves are for, which ML-DSA is not yet.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_leaf(der: &'a [u8]) -> Result<Self, SpkiError> {
+        match Self::parse(der)? {
+            spki if spki.key_type == KeyType::MlDsa65 => Err(SpkiError::Algorithm {
+                oid: oids::dotted(oids::ML_DSA_65),
+            }),
+            spki => Ok(spki),
+        }
     }
 
     /// The whole structure.
@@ -135,7 +154,7 @@ pub enum SpkiError {
     /// Not the DER of a public key.
     #[error("the public key cannot be read")]
     Malformed(#[from] Malformed),
-    /// An algorithm other than ECDSA, RSA and Ed25519.
+    /// An algorithm other than ECDSA, RSA and Ed25519; of a CA, ML-DSA-65, too.
     #[error("a public key of the algorithm {oid} is not supported (p256, p384, ed25519 and RSA are)")]
     Algorithm {
         /// The algorithm's object identifier.
@@ -150,6 +169,9 @@ pub enum SpkiError {
     /// A point that is compressed or of another length.
     #[error("the public key is not an uncompressed point of its curve's length")]
     Point,
+    /// An ML-DSA-65 key of another length.
+    #[error("the public key does not have the 1952 octets of ML-DSA-65")]
+    Length,
     /// A modulus of another size, or an even one.
     #[error("an RSA modulus of {bits} bits is not supported (odd ones of 2048 to 8192 bits are)")]
     RsaModulus {

@@ -50,7 +50,7 @@ impl LeafTbs {
     /// # Errors
     /// As [`Self::build`].
     pub fn from_fields(fields: LeafFields) -> Result<Self, TbsError> {
-        let spki = SpkiRef::parse(&fields.spki_der).map_err(TbsError::Key)?;
+        let spki = SpkiRef::parse_leaf(&fields.spki_der).map_err(TbsError::Key)?;
         let (key_type, der) = (spki.key_type(), encode::encode(&fields, &spki)?);
         Ok(Self {
             der,

@@ -8,7 +8,7 @@ use aws_lc_rs::{
     rsa::KeySize,
     signature::{
         ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair,
-        KeyPair as _, RSA_PKCS1_SHA256, RsaKeyPair,
+        KeyPair as _, ML_DSA_65_SIGNING, PqdsaKeyPair, RSA_PKCS1_SHA256, RsaKeyPair,
     },
 };
 use sealwright_identity::{Ceiling, CommonName, KeyType, San, SerialNumber, Timestamp, Usage, Validity};
@@ -31,6 +31,7 @@ pub(crate) enum TestKey {
     Ecdsa(EcdsaKeyPair, KeyType),
     Ed25519(Ed25519KeyPair),
     Rsa(RsaKeyPair, u32),
+    MlDsa(PqdsaKeyPair),
 }
 
 impl TestKey {
@@ -45,6 +46,7 @@ impl TestKey {
                 key_type,
             ),
             KeyType::Ed25519 => Self::Ed25519(Ed25519KeyPair::generate().unwrap()),
+            KeyType::MlDsa65 => Self::MlDsa(PqdsaKeyPair::generate(&ML_DSA_65_SIGNING).unwrap()),
             KeyType::Rsa(bits) => {
                 let size = match bits {
                     2048 => KeySize::Rsa2048,
@@ -61,6 +63,7 @@ impl TestKey {
             Self::Ecdsa(_, key_type) => *key_type,
             Self::Ed25519(_) => KeyType::Ed25519,
             Self::Rsa(_, bits) => KeyType::Rsa(*bits),
+            Self::MlDsa(_) => KeyType::MlDsa65,
         }
     }
 
@@ -73,6 +76,7 @@ impl TestKey {
             Self::Ecdsa(pair, _) => pair.public_key().as_der(),
             Self::Ed25519(pair) => pair.public_key().as_der(),
             Self::Rsa(pair, _) => pair.public_key().as_der(),
+            Self::MlDsa(pair) => pair.public_key().as_der(),
         }
         .unwrap();
         der.as_ref().to_vec()
@@ -90,6 +94,11 @@ impl TestKey {
                 let mut signature = vec![0; pair.public_modulus_len()];
                 pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), message, &mut signature)
                     .unwrap();
+                signature
+            }
+            Self::MlDsa(pair) => {
+                let mut signature = vec![0; ML_DSA_65_SIGNING.signature_len()];
+                pair.sign(message, &mut signature).unwrap();
                 signature
             }
         }

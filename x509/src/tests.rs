@@ -1,5 +1,7 @@
 //! From fields to a verified certificate, judged by other implementations: openssl, x509-cert, p384.
 
+mod ml_dsa;
+
 use std::fs;
 
 use sealwright_identity::{Clock as _, KeyType, San, SystemClock, Timestamp, Usage};

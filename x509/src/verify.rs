@@ -5,8 +5,9 @@
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA384_ASN1, ECDSA_P256_SHA512_ASN1, ECDSA_P384_SHA256_ASN1,
-    ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey, VerificationAlgorithm,
+    ECDSA_P384_SHA384_ASN1, ECDSA_P384_SHA512_ASN1, ED25519, ML_DSA_65, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA384, RSA_PKCS1_2048_8192_SHA512, UnparsedPublicKey,
+    VerificationAlgorithm,
 };
 use der::Tag;
 use sealwright_identity::KeyType;
@@ -81,6 +82,7 @@ pub(crate) enum Scheme {
     RsaSha384,
     RsaSha512,
     Ed25519,
+    MlDsa65,
 }
 
 impl Scheme {
@@ -94,6 +96,7 @@ impl Scheme {
             algorithm::RSA_SHA384 => Ok(Self::RsaSha384),
             algorithm::RSA_SHA512 => Ok(Self::RsaSha512),
             algorithm::ED25519 => Ok(Self::Ed25519),
+            algorithm::ML_DSA_65 => Ok(Self::MlDsa65),
             other => Err(refusal(other)),
         }
     }
@@ -107,6 +110,7 @@ impl Scheme {
             Self::RsaSha384 => "sha384WithRSAEncryption",
             Self::RsaSha512 => "sha512WithRSAEncryption",
             Self::Ed25519 => "Ed25519",
+            Self::MlDsa65 => "id-ml-dsa-65",
         }
     }
 
@@ -122,6 +126,7 @@ impl Scheme {
             (Self::RsaSha384, KeyType::Rsa(_)) => &RSA_PKCS1_2048_8192_SHA384,
             (Self::RsaSha512, KeyType::Rsa(_)) => &RSA_PKCS1_2048_8192_SHA512,
             (Self::Ed25519, KeyType::Ed25519) => &ED25519,
+            (Self::MlDsa65, KeyType::MlDsa65) => &ML_DSA_65,
             _ => {
                 return Err(VerifyError::Mismatch {
                     algorithm: self.as_str(),
@@ -139,6 +144,7 @@ impl From<SignatureAlgorithm> for Scheme {
             SignatureAlgorithm::EcdsaP384Sha384 => Self::EcdsaSha384,
             SignatureAlgorithm::RsaPkcs1Sha256 => Self::RsaSha256,
             SignatureAlgorithm::Ed25519 => Self::Ed25519,
+            SignatureAlgorithm::MlDsa65 => Self::MlDsa65,
         }
     }
 }

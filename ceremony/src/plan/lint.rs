@@ -145,15 +145,22 @@ impl Plan {
         }
         let supported = matches!(
             key.algorithm,
-            KeyType::P256 | KeyType::P384 | KeyType::Ed25519 | KeyType::Rsa(3072 | 4096)
+            KeyType::P256 | KeyType::P384 | KeyType::Ed25519 | KeyType::MlDsa65 | KeyType::Rsa(3072 | 4096)
         );
         if !supported {
             return Some((
                 "algorithm",
                 format!(
-                    "{} is not made for a CA: p256, p384, rsa3072, rsa4096 and ed25519 are",
+                    "{} is not made for a CA: p256, p384, rsa3072, rsa4096, ed25519 and ml-dsa-65 are",
                     key.algorithm
                 ),
+            ));
+        }
+        if key.algorithm == KeyType::MlDsa65 && key.purpose != Purpose::Issuing {
+            return Some((
+                "algorithm",
+                "ml-dsa-65 is for certificates only: health and checkpoint keys are p256, for instance"
+                    .to_owned(),
             ));
         }
         let same = |other: &&KeyStep| other.token == token.name && other.label == key.label;
@@ -175,19 +182,27 @@ impl Plan {
 
     fn issuer_problem(&self) -> Problem {
         let issuer = self.issuer.as_ref()?;
-        match self.step(&issuer.certificate) {
-            Some(
-                Step::Intermediate(_)
-                | Step::Root(_)
-                | Step::CrossCertificate(_)
-                | Step::ImportCertificate(_),
-            ) => {}
+        let certified = match self.step(&issuer.certificate) {
+            Some(Step::Intermediate(step)) => Some(&step.key),
+            Some(Step::Root(step)) => Some(&step.key),
+            Some(Step::CrossCertificate(step)) => Some(&step.key),
+            Some(Step::ImportCertificate(_)) => None,
             _ => {
                 return Some((
                     "issuer",
                     format!("{} is no step with a certificate", issuer.certificate),
                 ));
             }
+        };
+        let key = certified.and_then(|key| self.key(key));
+        if key.is_some_and(|key| key.algorithm == KeyType::MlDsa65) {
+            return Some((
+                "issuer",
+                format!(
+                    "{} has an ml-dsa-65 key, with which no leaf is signed: name a CA below it whose key is p256 or p384",
+                    issuer.certificate
+                ),
+            ));
         }
         let health = issuer.health_key.as_ref()?;
         let good = self.key(health).is_some_and(|key| key.purpose == Purpose::Health);

@@ -84,6 +84,12 @@ fn what_a_ceremony_does_not_do_is_refused() {
             "algorithm = \"p384\"\ncustody = \"wrapped\"",
             "wrapped",
         ),
+        ("algorithm = \"p384\"", "algorithm = \"ml-dsa-44\"", "ml-dsa-44"),
+        (
+            "algorithm = \"p384\"",
+            "algorithm = \"ml-dsa-65\"\npurpose = \"health\"",
+            "for certificates only",
+        ),
         ("key = \"key\"", "key = \"other\"", "other"),
         ("name = \"ca\"", "name = \"key\"", "twice"),
         ("name = \"ca\"", "name = \"..\"", "no name of a step"),
@@ -113,6 +119,18 @@ fn readers_are_told_what_to_think_about() {
     let constrained = PLAN.replace("path_length = 1", "permitted_uri_domains = [\"example.org\"]");
     let codes = codes(&constrained);
     assert!(codes.contains(&"uri-name-constraints") && codes.contains(&"no-path-length"));
+}
+
+/// A root may have an ML-DSA key, with a warning; what signs leaves may not.
+#[test]
+fn an_ml_dsa_key_is_for_what_is_above_the_issuer() {
+    let text = PLAN.replace("p384", "ml-dsa-65");
+    let plan = LintedPlan::read(&text).unwrap();
+    assert!(plan.warnings().iter().any(|warning| warning.code == "ml-dsa"));
+    let issuer = format!("{text}[issuer]\nname = \"default\"\ncertificate = \"ca\"\n");
+    let refused = crate::transcript::chain(&LintedPlan::read(&issuer).unwrap_err());
+    assert!(refused.contains("no leaf is signed"), "{refused}");
+    LintedPlan::read(&issuer.replace("ml-dsa-65", "p256")).unwrap();
 }
 
 proptest! {

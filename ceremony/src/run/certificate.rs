@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Draw, Hex, Run, officer};
 use crate::chain::{MadeCertificate, MadeKey};
 use crate::error::Error;
-use crate::openssl;
+use crate::openssl::Question;
 use crate::plan::{CertificateStep, Profile, RootStep};
 use crate::throwaway;
 
@@ -135,9 +135,12 @@ impl Run<'_> {
             key: key.clone(),
         };
         made.validate(profile.not_before)?;
-        self.second(name, "openssl", || {
-            openssl::certificate(&made.der, &made.parents, profile.not_before)
-        })?;
+        let question = Question::Path {
+            der: &made.der,
+            parents: &made.parents,
+            at: profile.not_before,
+        };
+        self.second(name, "openssl", &question)?;
         self.journal.fact(
             name,
             "certificate",

@@ -8,7 +8,7 @@ use super::certificate::Issuer;
 use crate::chain::MadeCertificate;
 use crate::error::Error;
 use crate::older::Older;
-use crate::openssl;
+use crate::openssl::Question;
 use crate::plan::{CrossStep, Step};
 use crate::transcript::chain;
 
@@ -39,9 +39,12 @@ impl Run<'_> {
         for Crossed { over, made, at } in self.crossed() {
             made.validate(at)?;
             let call = format!("openssl/{}", made.name);
-            self.second(over.as_str(), &call, || {
-                openssl::certificate(&made.der, &made.parents, at)
-            })?;
+            let question = Question::Path {
+                der: &made.der,
+                parents: &made.parents,
+                at,
+            };
+            self.second(over.as_str(), &call, &question)?;
         }
         Ok(())
     }

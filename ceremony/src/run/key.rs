@@ -15,7 +15,7 @@ use crate::attributes::{self, Ordered, PairReport};
 use crate::chain::MadeKey;
 use crate::error::Error;
 use crate::journal::Attempt;
-use crate::openssl;
+use crate::openssl::Question;
 use crate::plan::{Custody, KeyStep, Purpose};
 
 /// Octets of a `CKA_ID`.
@@ -210,7 +210,11 @@ impl Run<'_> {
         let name = key.name.as_str();
         let plan = self.approved.plan().digest();
         let der = self.confirm((name, "C_Sign/possession"), key, &plan)?;
-        self.second(name, "openssl/possession", || openssl::request(&der))?;
+        let question = Question::Request {
+            der: &der,
+            key_type: key.key_type,
+        };
+        self.second(name, "openssl/possession", &question)?;
         self.possession.insert(key.name.clone(), der);
         Ok(())
     }

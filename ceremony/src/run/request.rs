@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::{Hex, Run, officer};
 use crate::chain::{MadeCertificate, MadeKey};
 use crate::error::Error;
-use crate::openssl;
+use crate::openssl::Question;
 use crate::plan::{CsrStep, ImportStep};
 
 #[derive(Serialize)]
@@ -50,7 +50,11 @@ impl Run<'_> {
             &Signable::CertificationRequest(tbs.clone()),
         )?;
         let der = tbs.assemble(&signature);
-        self.second(name, "openssl", || openssl::request(&der))?;
+        let question = Question::Request {
+            der: &der,
+            key_type: key.key_type,
+        };
+        self.second(name, "openssl", &question)?;
         self.journal.fact(
             name,
             "request",
@@ -103,9 +107,12 @@ impl Run<'_> {
             },
         };
         made.validate(at)?;
-        self.second(name, "openssl", || {
-            openssl::certificate(&made.der, &made.parents, at)
-        })?;
+        let question = Question::Path {
+            der: &made.der,
+            parents: &made.parents,
+            at,
+        };
+        self.second(name, "openssl", &question)?;
         self.journal.fact(
             name,
             "certificate",

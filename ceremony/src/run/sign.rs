@@ -1,11 +1,13 @@
 //! The one place where a ceremony has a key sign.
 
 use sealwright_hsm::Signable;
+use sealwright_identity::KeyType;
 use sealwright_statement::policy::Name;
 use sealwright_x509::{SignatureAlgorithm, verify_signature};
 use serde::{Deserialize, Serialize};
 
 use super::{Hex, Run, officer};
+use crate::beside::{self, Beside};
 use crate::chain::MadeKey;
 use crate::error::Error;
 
@@ -72,6 +74,38 @@ impl Run<'_> {
         verify_signature(&key.spki, algorithm, der, &signature.0).map_err(|error| {
             Error::check(step, format!("the signature of {} is wrong: {error}", key.name))
         })?;
+        self.beside((step, call), key, der, &signature.0)?;
         Ok(signature.0)
+    }
+
+    /// Where there is a further verifier for this kind of key, it must agree, and that is written down.
+    fn beside(
+        &mut self,
+        (step, call): (&str, &str),
+        key: &MadeKey,
+        message: &[u8],
+        signature: &[u8],
+    ) -> Result<(), Error> {
+        let Some(due) = Beside::of(key.key_type) else {
+            return Ok(());
+        };
+        beside::verify(&key.spki, message, signature).map_err(|problem| {
+            Error::check(step, format!("the signature of {} is wrong: {problem}", key.name))
+        })?;
+        let call = format!("{call}/beside");
+        // Transcripts of P-384 keys are older than this verifier; it looks at them all the same.
+        let older = key.key_type == KeyType::P384 && self.room.is_none();
+        if older && !self.journal.has(step, &call) {
+            return Ok(());
+        }
+        let told = self.journal.observe(step, &call, || Ok(due.clone()))?;
+        if told == due {
+            Ok(())
+        } else {
+            Err(Error::check(
+                step,
+                format!("{call} names another verifier than {}", due.verifier),
+            ))
+        }
     }
 }

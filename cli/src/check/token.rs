@@ -186,6 +186,7 @@ fn mechanisms(inspection: &Inspection, key_types: impl Iterator<Item = KeyType>)
         KeyType::P256 | KeyType::P384 => "CKM_ECDSA",
         KeyType::Ed25519 => "CKM_EDDSA",
         KeyType::Rsa(_) => "CKM_RSA_PKCS",
+        KeyType::MlDsa65 => "CKM_ML_DSA",
     };
     let has = |name: &str| inspection.mechanisms.iter().any(|mechanism| mechanism == name);
     let mut wanted: Vec<_> = key_types.map(needed).collect();

@@ -146,6 +146,13 @@ impl IssuerConfig {
                 "list at least one, such as \"p256\"",
             ));
         }
+        if ceiling.key_types.contains(&KeyType::MlDsa65) {
+            return Err(ConfigError::new(
+                key("ceiling.key_types"),
+                "ml-dsa-65 is for CAs: no leaf has such a key",
+                "take it out; p256, p384, ed25519 and RSA are for leaves",
+            ));
+        }
         if ceiling.usages.is_empty() {
             return Err(ConfigError::new(
                 key("ceiling.usages"),

@@ -1,5 +1,7 @@
 //! The sample parses; each mistake is refused by a text that names the key.
 
+use sealwright_identity::KeyType;
+
 use super::*;
 
 const SAMPLE: &str = r#"
@@ -116,6 +118,10 @@ fn each_mistake_names_its_key() {
         (
             "issuers.default.ceiling.default_lifetime",
             refused(|file| file.issuers[0].ceiling.max_lifetime = "1h".parse().unwrap()),
+        ),
+        (
+            "issuers.default.ceiling.key_types",
+            refused(|file| file.issuers[0].ceiling.key_types.push(KeyType::MlDsa65)),
         ),
         (
             "policies.baseline.fuel",

@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use sealwright_identity::Digest;
+use sealwright_identity::{Digest, KeyType};
 use sealwright_x509::issuer::ChainError;
 
 /// A file that the configuration names does not serve.
@@ -46,6 +46,19 @@ pub enum IssuersError {
         /// What does not hold.
         #[source]
         source: Box<ChainError>,
+    },
+    /// No leaf is signed with a key of that kind.
+    #[error(
+        "issuers.{issuer}.chain: the issuing certificate of {} has a key of the type {key_type}, with which no leaf is signed; take an issuing CA with a p256 or p384 key below that one",
+        chain.display()
+    )]
+    KeyType {
+        /// The issuer's name.
+        issuer: String,
+        /// The chain's file.
+        chain: PathBuf,
+        /// The kind of the issuing key.
+        key_type: KeyType,
     },
     /// A certificate comes from a rehearsed key ceremony.
     #[error(

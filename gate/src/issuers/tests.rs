@@ -2,8 +2,12 @@
 
 use std::fs;
 
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::signature::{KeyPair as _, ML_DSA_65_SIGNING, PqdsaKeyPair};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer as Signer, KeyPair, KeyUsagePurpose};
-use sealwright_identity::{Clock, Digest, SystemClock};
+use sealwright_identity::{Clock, Digest, SerialNumber, SystemClock, Validity};
+use sealwright_x509::name::authority_name;
+use sealwright_x509::{AuthorityFields, AuthorityTbs, SignatureAlgorithm, pem};
 
 use super::*;
 use crate::config::{CeilingConfig, GateFile};
@@ -119,4 +123,41 @@ fn a_chain_that_ends_elsewhere_is_refused() {
     fs::write(files.folder.path().join("roots.pem"), other.pem()).unwrap();
     let error = load(&files.file).unwrap_err();
     assert!(matches!(error, IssuersError::Chain { .. }), "{error}");
+}
+
+/// A key that no leaf is signed with is refused when the issuer is read, and the key and the way out are named.
+#[test]
+fn an_issuing_key_of_ml_dsa_is_refused() {
+    let files = files();
+    let now = SystemClock.now();
+    let pair = PqdsaKeyPair::generate(&ML_DSA_65_SIGNING).unwrap();
+    let spki: PublicKeyX509Der<'_> = pair.public_key().as_der().unwrap();
+    let fields = AuthorityFields {
+        serial: SerialNumber::random().unwrap(),
+        subject_der: authority_name(None, "Root"),
+        issuer_der: authority_name(None, "Root"),
+        validity: Validity::new(
+            now.truncated_to_seconds(),
+            now.saturating_add(Duration::from_secs(3600))
+                .truncated_to_seconds(),
+        )
+        .unwrap(),
+        spki_der: spki.as_ref().to_vec(),
+        path_len: None,
+        aki: None,
+        signature_algorithm: SignatureAlgorithm::MlDsa65,
+    };
+    let tbs = AuthorityTbs::build(&fields).unwrap();
+    let mut signature = vec![0; ML_DSA_65_SIGNING.signature_len()];
+    pair.sign(tbs.as_der(), &mut signature).unwrap();
+    let root = pem::encode(pem::CERTIFICATE, &tbs.assemble(&signature));
+    for name in ["chain.pem", "roots.pem"] {
+        fs::write(files.folder.path().join(name), &root).unwrap();
+    }
+    let error = load(&files.file).unwrap_err().to_string();
+    assert!(error.starts_with("issuers.default.chain: "), "{error}");
+    assert!(
+        error.contains("ml-dsa-65") && error.contains("take an issuing CA"),
+        "{error}"
+    );
 }

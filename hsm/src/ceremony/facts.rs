@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use cryptoki::{
-    object::{Attribute, AttributeInfo, AttributeType, ObjectHandle},
+    object::{Attribute, AttributeInfo, AttributeType, MlDsaParameterSetType, ObjectHandle},
     slot::TokenInfo as RawTokenInfo,
 };
 use serde::{Deserialize, Serialize};
@@ -130,6 +130,8 @@ pub(super) fn text(attribute: &Attribute) -> Option<String> {
         | Attribute::WrapWithTrusted(flag) => flag.to_string(),
         Attribute::Class(class) => class.to_string(),
         Attribute::KeyType(kind) => kind.to_string(),
+        // Its number means something for a kind of key only, which is told beside: no other kind is made here.
+        Attribute::ParameterSet(set) => MlDsaParameterSetType::from(*set).to_string(),
         Attribute::KeyGenMechanism(mechanism) => mechanism.to_string(),
         Attribute::AllowedMechanisms(mechanisms) => {
             let mut names: Vec<_> = mechanisms.iter().map(ToString::to_string).collect();
@@ -144,6 +146,8 @@ pub(super) fn text(attribute: &Attribute) -> Option<String> {
         | Attribute::EcPoint(bytes)
         | Attribute::Modulus(bytes)
         | Attribute::PublicExponent(bytes)
+        // Asked for of ML-DSA public keys alone.
+        | Attribute::Value(bytes)
         | Attribute::PublicKeyInfo(bytes) => hex::encode(bytes),
         _ => return None,
     })

@@ -1,6 +1,6 @@
 //! A token with somebody logged in, on one session that may write.
 
-use cryptoki::object::{Attribute, AttributeType, ObjectClass, ObjectHandle};
+use cryptoki::object::{Attribute, AttributeType, KeyType, ObjectClass, ObjectHandle};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,6 +13,7 @@ use crate::{
     module::ModuleSession,
     operation::Operation,
     order::KeyOrder,
+    public_key::LATTICE,
     signable::Signable,
     token::Token,
 };
@@ -61,6 +62,9 @@ const PUBLIC: [AttributeType; 15] = [
     AttributeType::Modulus,
     AttributeType::PublicExponent,
 ];
+
+/// What is read back besides of an ML-DSA key.
+const PRIVATE_LATTICE: [AttributeType; 1] = [AttributeType::ParameterSet];
 
 /// Somebody who is logged in to a token.
 #[derive(Debug)]
@@ -177,11 +181,18 @@ impl Officer {
     /// # Errors
     /// There is none or more than one, or the token fails.
     pub fn read_pair(&self, label: &str, id: &[u8]) -> Result<(Reported, Reported), Error> {
-        let of = |class, wanted: &[AttributeType]| {
+        let of = |class, wanted: &[AttributeType], lattice: &[AttributeType]| {
             let found = self.find(&template(class, Some(label), Some(id)))?;
             let selector = || format!("{label} ({class})");
             match found.as_slice() {
-                [object] => facts::read(&self.session, *object, wanted),
+                [object] => {
+                    let mut told = facts::read(&self.session, *object, wanted)?;
+                    let kind = told.get("CKA_KEY_TYPE").cloned().flatten();
+                    if kind.is_some_and(|kind| kind == KeyType::ML_DSA.to_string()) {
+                        told.extend(facts::read(&self.session, *object, lattice)?);
+                    }
+                    Ok(told)
+                }
                 [] => Err(Error::KeyAbsent { selector: selector() }),
                 several => Err(Error::KeyAmbiguous {
                     selector: selector(),
@@ -190,8 +201,8 @@ impl Officer {
             }
         };
         Ok((
-            of(ObjectClass::PRIVATE_KEY, &PRIVATE)?,
-            of(ObjectClass::PUBLIC_KEY, &PUBLIC)?,
+            of(ObjectClass::PRIVATE_KEY, &PRIVATE, &PRIVATE_LATTICE)?,
+            of(ObjectClass::PUBLIC_KEY, &PUBLIC, &LATTICE)?,
         ))
     }
 

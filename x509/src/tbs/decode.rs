@@ -39,7 +39,7 @@ pub(super) fn decode(der: &[u8]) -> Result<(LeafFields, SpkiRef<'_>), TbsError> 
     };
     tbs.finish()?;
 
-    let spki = SpkiRef::parse(spki_der).map_err(TbsError::Key)?;
+    let spki = SpkiRef::parse_leaf(spki_der).map_err(TbsError::Key)?;
     let Extensions { usages, aki, sans } = read_extensions(extensions, &spki)?;
     let fields = LeafFields {
         serial,

@@ -20,7 +20,7 @@ const BASIC_CONSTRAINTS: &[u8] = &[
 pub(super) fn key_usage(key_type: KeyType) -> &'static [u8] {
     match key_type {
         KeyType::Rsa(_) => &[tag::BIT_STRING, 2, 5, 0xa0],
-        KeyType::P256 | KeyType::P384 | KeyType::Ed25519 => &[tag::BIT_STRING, 2, 7, 0x80],
+        KeyType::P256 | KeyType::P384 | KeyType::Ed25519 | KeyType::MlDsa65 => &[tag::BIT_STRING, 2, 7, 0x80],
     }
 }
 

@@ -82,6 +82,15 @@ pub(in crate::plan) fn warnings(plan: &Plan) -> Vec<Warning> {
                 format!("{}: Envoy and older TLS stacks do not verify Ed25519", key.name),
             );
         }
+        if key.algorithm == KeyType::MlDsa65 {
+            warn(
+                "ml-dsa",
+                format!(
+                    "{}: only relying parties that know ML-DSA follow a chain to it; OpenSSL before 3.5 does not",
+                    key.name
+                ),
+            );
+        }
         if key.purpose == Purpose::Issuing && !used.contains(&key.name) {
             warn(
                 "unused",

@@ -32,6 +32,7 @@ fn public_key(key_type: KeyType) -> Vec<u8> {
             "30820122300d06092a864886f70d01010105000382010f003082010a0282010100{}0203010001",
             "c5".repeat(256)
         )),
+        KeyType::MlDsa65 => panic!("no leaf has such a key"),
     }
 }
 

@@ -25,7 +25,7 @@ const DOCUMENTS: [(&str, &str); 4] = [
     ("README.md", README),
     ("docs/ceremony.md", include_str!("../../../docs/ceremony.md")),
     (
-        "docs/0011-key-ceremony.md",
+        "docs/adr/0011-key-ceremony.md",
         include_str!("../../../docs/adr/0011-key-ceremony.md"),
     ),
     // Who passes fonts on passes their licence on, and they are in the program.

@@ -63,6 +63,42 @@ fn the_files_to_begin_with_are_a_ceremony() {
     assert!(text.contains("Issuing CA") && text.contains("@ROOT@"), "{text}");
 }
 
+/// What docs/ceremony.md has people paste, by the words of the file; nobody is there to be asked.
+#[test]
+fn the_practice_run_of_the_documents_is_one() {
+    let document = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/ceremony.md")).unwrap();
+    let practice = document.split("for practice").nth(1).unwrap();
+    let block = practice
+        .split("```sh\n")
+        .nth(1)
+        .unwrap()
+        .split("```")
+        .next()
+        .unwrap();
+    let unasked = ["approve", "run", "sign"]
+        .iter()
+        .fold(block.to_owned(), |block, word| {
+            block.replace(&format!("ceremony {word} "), &format!("ceremony {word} --yes "))
+        });
+    assert_ne!(unasked, block);
+    let folder = tempfile::tempdir().unwrap();
+    let program = sealwright_tests::binary();
+    let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
+    let shell = std::process::Command::new("bash")
+        .args(["-euc", &unasked])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("PATH", path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&shell.stderr);
+    assert!(shell.status.success(), "{said}");
+    assert!(
+        folder.path().join("practice/root-1/SHA256SUMS").exists(),
+        "{said}"
+    );
+}
+
 #[test]
 fn what_would_be_no_ceremony_is_not_written() {
     let room = Room::new();

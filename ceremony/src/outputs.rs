@@ -94,6 +94,12 @@ pub(crate) fn products(run: &Run<'_>) -> Result<Vec<OutputFile>, Error> {
         let text = pem::encode(pem::CERTIFICATE_REQUEST, der);
         files.push(file(format!("possession/{name}.pem"), text));
     }
+    for (path, bytes) in run.attestations.values() {
+        files.push(OutputFile {
+            path: path.clone(),
+            bytes: bytes.clone(),
+        });
+    }
     if let Some((name, text)) = &run.approvers {
         files.push(file(format!("rosters/{name}.txt"), text.clone()));
     }

@@ -4,6 +4,7 @@
 //! plan with every default written out (a statement of the type `ceremony-plan`), so neither the order nor the
 //! spelling of the file counts.
 
+mod attestation;
 pub(crate) mod diff;
 mod lint;
 mod steps;
@@ -13,6 +14,8 @@ use sealwright_statement::policy::Name;
 use sealwright_statement::{Sealed, StatementError};
 use serde::{Deserialize, Serialize};
 
+pub use self::attestation::Attestation;
+pub(crate) use self::attestation::MAX_ATTESTATION;
 pub use self::diff::Difference;
 pub use self::lint::Warning;
 pub use self::steps::{

@@ -1,5 +1,6 @@
 //! The ceremony itself: one straight program over the journal.
 
+mod attestation;
 mod certificate;
 mod closing;
 mod cross;
@@ -288,6 +289,8 @@ pub(crate) struct Run<'a> {
     pub(crate) requests: BTreeMap<Name, Vec<u8>>,
     pub(crate) possession: BTreeMap<Name, Vec<u8>>,
     pub(crate) confirmations: BTreeMap<Name, Vec<u8>>,
+    /// What vendors say of keys: the file in the transcript, and what is in it.
+    pub(crate) attestations: BTreeMap<Name, (String, Vec<u8>)>,
     /// The armoured roster of those who approve policies.
     pub(crate) approvers: Option<(Name, String)>,
 }
@@ -307,6 +310,7 @@ impl<'a> Run<'a> {
             requests: BTreeMap::new(),
             possession: BTreeMap::new(),
             confirmations: BTreeMap::new(),
+            attestations: BTreeMap::new(),
             approvers: None,
         }
     }

@@ -6,7 +6,7 @@ use sealwright_identity::Digest;
 use sealwright_statement::words::words;
 use serde::Serialize;
 
-use crate::plan::{LintedPlan, Purpose, Step, Unexplained};
+use crate::plan::{Attestation, LintedPlan, Purpose, Step, Unexplained};
 use crate::preconditions::uses;
 use crate::roster::Roster;
 
@@ -54,7 +54,9 @@ pub fn estimate(plan: &LintedPlan) -> Estimate {
                 .saturating_mul(if token.initialize { 3 } else { 1 })
         })
         .sum();
-    let questions = fresh + keys + certificates;
+    let attested = plan.keys();
+    let attested = attested.filter(|key| matches!(key.attestation, Attestation::File(_)));
+    let questions = fresh + keys + attested.count() + certificates;
     let read_aloud = checkpoints + 1;
     let acts = u64::try_from(questions).unwrap_or(u64::MAX).saturating_add(pins);
     let readings = u64::try_from(read_aloud).unwrap_or(u64::MAX);
@@ -170,8 +172,11 @@ pub(crate) fn told(step: &Step) -> String {
                 Purpose::Checkpoint => "the ledger's checkpoints",
             };
             format!(
-                "the {} key {:?} is made in the token {}, for {purpose}",
-                key.algorithm, key.label, key.token
+                "the {} key {:?} is made in the token {}, for {purpose}; {}",
+                key.algorithm,
+                key.label,
+                key.token,
+                key.attestation_told()
             )
         }
         Step::Root(root) => format!("the root certificate {:?} is signed", root.profile.common_name),

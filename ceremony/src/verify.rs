@@ -99,6 +99,7 @@ pub fn verify_files(files: &Files) -> Result<Verified, Error> {
         to,
     } = Parts::read(files)?;
     let mut remarks = remarks(journal.events());
+    let attestations = attestations(journal.events());
     let sessions = journal
         .events()
         .iter()
@@ -130,6 +131,7 @@ pub fn verify_files(files: &Files) -> Result<Verified, Error> {
     if approved.plan().plan().rehearsal {
         remarks.push("it was a rehearsal: nothing it made is for use".to_owned());
     }
+    remarks.extend(attestations);
     let certificates = followed.certificates.into_iter().map(|made| VerifiedCertificate {
         name: made.name,
         key: Digest::of(&made.key.spki),
@@ -312,6 +314,24 @@ fn signatures(head: &Signed<Head>, approved: &ApprovedPlan) -> Result<BTreeMap<S
         ));
     }
     Ok(signed)
+}
+
+/// What is known of the devices that hold the keys: nothing, or what nobody verified.
+fn attestations(events: &[Event]) -> Vec<String> {
+    let mut found: Vec<(&str, Vec<&str>)> = Vec::new();
+    let facts = events
+        .iter()
+        .filter(|event| event.kind == Kind::Fact && event.call == "key");
+    for event in facts {
+        let said = event.data.get("attestation").and_then(serde_json::Value::as_str);
+        let said = said.unwrap_or_default();
+        match found.iter_mut().find(|(other, _)| *other == said) {
+            Some((_, keys)) => keys.push(&event.step),
+            None => found.push((said, vec![&event.step])),
+        }
+    }
+    let remark = |(said, keys): (&str, Vec<&str>)| format!("attestation of {}: {said}", keys.join(", "));
+    found.into_iter().map(remark).collect()
 }
 
 /// What is not wrong, and yet worth a thought.

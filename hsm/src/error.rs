@@ -222,6 +222,16 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A vendor's attribute is longer than what is kept of one.
+    #[error("the attribute {kind:#010x} has {octets} octets: at most {most} are read")]
+    AttributeTooLong {
+        /// Which.
+        kind: u32,
+        /// How long it is.
+        octets: usize,
+        /// How long it may be.
+        most: usize,
+    },
     /// The token's files could not be written or synced.
     #[error("cannot use {}", path.display())]
     Files {

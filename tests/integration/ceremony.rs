@@ -1,5 +1,6 @@
 //! The key ceremony, through the real binary, on SoftHSM.
 
+mod attestation;
 mod begin;
 mod collusion;
 mod constraints;

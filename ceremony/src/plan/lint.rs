@@ -12,8 +12,8 @@ use sealwright_statement::policy::Name;
 pub use self::warnings::Warning;
 pub(super) use self::warnings::warnings;
 use super::{
-    ApproverRosterStep, CertificateStep, Custody, InventoryStep, KeyStep, Plan, Profile, Purpose, RootStep,
-    Step,
+    ApproverRosterStep, Attestation, CertificateStep, Custody, InventoryStep, KeyStep, Plan, Profile,
+    Purpose, RootStep, Step,
 };
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -167,7 +167,17 @@ impl Plan {
         if self.keys().filter(same).count() > 1 {
             return Some(("label", "another key of the token has it".to_owned()));
         }
-        text_problem("label", &key.label, MAX_TEXT)
+        let attestation = key.attestation.problem().or_else(|| self.attested_twice(key));
+        attestation.or_else(|| text_problem("label", &key.label, MAX_TEXT))
+    }
+
+    /// One file speaks of one key.
+    fn attested_twice(&self, key: &KeyStep) -> Problem {
+        let Attestation::File(path) = &key.attestation else {
+            return None;
+        };
+        let same = self.keys().filter(|other| other.attestation == key.attestation);
+        (same.count() > 1).then(|| ("attestation", format!("{path:?} is another key's, too")))
     }
 
     fn inventory_problem(&self, step: &InventoryStep) -> Problem {

@@ -5,6 +5,8 @@ use sealwright_statement::policy::{Name, Roster};
 use sealwright_statement::{Envelope, EnvelopeError, Signed};
 use serde::{Deserialize, Serialize};
 
+use super::Attestation;
+
 /// One step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
@@ -81,6 +83,9 @@ pub struct KeyStep {
     /// What becomes of it when the token is lost.
     #[serde(default)]
     pub custody: Custody,
+    /// What a vendor says of the device that made it.
+    #[serde(default, skip_serializing_if = "Attestation::is_none")]
+    pub attestation: Attestation,
 }
 
 /// What a key is for.

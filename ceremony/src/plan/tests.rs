@@ -115,7 +115,7 @@ fn readers_are_told_what_to_think_about() {
         let plan = LintedPlan::read(text).unwrap();
         plan.warnings().iter().map(|warning| warning.code).collect()
     };
-    assert_eq!(codes(PLAN), ["no-backup", "no-checkpoint"]);
+    assert_eq!(codes(PLAN), ["no-attestation", "no-backup", "no-checkpoint"]);
     let constrained = PLAN.replace("path_length = 1", "permitted_uri_domains = [\"example.org\"]");
     let codes = codes(&constrained);
     assert!(codes.contains(&"uri-name-constraints") && codes.contains(&"no-path-length"));

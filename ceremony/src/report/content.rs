@@ -157,7 +157,7 @@ fn keys(plan: &Plan, events: &[Event]) -> Block {
             field(Some(fact), "custody"),
             field(Some(fact), "spki"),
             field(Some(fact), "not_reported"),
-            field(Some(fact), "attestation"),
+            attestation(fact),
         ])
     });
     Block::Table(
@@ -174,6 +174,19 @@ fn keys(plan: &Plan, events: &[Event]) -> Block {
         ],
         rows.collect(),
     )
+}
+
+/// What is known of the device, and what was kept of it.
+fn attestation(fact: &Value) -> String {
+    let said = field(Some(fact), "attestation");
+    match fact.get("attested") {
+        Some(kept) => format!(
+            "{said}: {}, {}",
+            field(Some(kept), "file"),
+            field(Some(kept), "digest")
+        ),
+        None => said,
+    }
 }
 
 fn certificates(plan: &Plan, events: &[Event]) -> Block {

@@ -10,6 +10,7 @@ use sealwright_x509::verify::Verifier;
 use sealwright_x509::{RequestFields, RequestTbs, SignatureAlgorithm};
 use serde::{Deserialize, Serialize};
 
+use super::attestation::Attested;
 use super::{Draw, Hex, Run, officer};
 use crate::attributes::{self, Ordered, PairReport};
 use crate::chain::MadeKey;
@@ -50,7 +51,8 @@ struct KeyFact<'a> {
     algorithm: KeyType,
     spki: Digest,
     not_reported: &'a [String],
-    attestation: &'static str,
+    #[serde(flatten)]
+    attestation: &'a Attested,
 }
 
 impl Run<'_> {
@@ -62,6 +64,9 @@ impl Run<'_> {
             of: "CKA_ID",
         };
         let officers = &self.officers;
+        if !self.journal.has(name, "C_GenerateRandom") {
+            self.not_attested_yet(step)?;
+        }
         let id: Hex = self.journal.perform(name, "C_GenerateRandom", &draw, |_| {
             let officer = officer(officers, &step.token)?;
             officer.random(ID).map(Hex).map_err(Error::token("drawing an id"))
@@ -171,10 +176,11 @@ impl Run<'_> {
             spki: &spki.0,
             accept_not_reported: accept.map_or(&[], |token| &token.accept_not_reported),
         };
-        let not_reported = attributes::check(&report, &ordered).map_err(|deviations| Error::Attributes {
-            step: name.to_owned(),
-            deviations,
-        })?;
+        let mut not_reported =
+            attributes::check(&report, &ordered).map_err(|deviations| Error::Attributes {
+                step: name.to_owned(),
+                deviations,
+            })?;
         let public = SpkiRef::parse(&spki.0).map_err(|error| Error::check(name, error))?;
         if public.key_type() != step.algorithm {
             return Err(Error::check(name, "the public key is of another kind"));
@@ -182,19 +188,21 @@ impl Run<'_> {
         // Reads the point, and refuses one that is not on its curve.
         Verifier::new(&public, SignatureAlgorithm::for_ca_key(step.algorithm))
             .map_err(|error| Error::check(name, error))?;
+        let attestation = self.attest(step, &id, &mut not_reported)?;
         let fact = KeyFact {
             purpose: step.purpose,
             custody: step.custody,
             algorithm: step.algorithm,
             spki: public.digest(),
             not_reported: &not_reported,
-            attestation: "none: only the people in the room know which device holds the key",
+            attestation: &attestation,
         };
         self.journal.fact(name, "key", &fact)?;
         if !not_reported.is_empty() {
             self.say(&format!("not reported by the token: {}", not_reported.join(", ")));
         }
-        self.say(&format!("attestation: none. Public key {}", public.digest()));
+        self.say(&format!("ATTESTATION {}", attestation.attestation));
+        self.say(&format!("public key {}", public.digest()));
         Ok(MadeKey {
             name: step.name.clone(),
             token: step.token.clone(),

@@ -1,6 +1,6 @@
 //! What tokens and objects say of themselves, as texts that a transcript can hold.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, ffi::c_ulong};
 
 use cryptoki::{
     object::{Attribute, AttributeInfo, AttributeType, MlDsaParameterSetType, ObjectHandle},
@@ -102,6 +102,41 @@ fn one(session: &ModuleSession, object: ObjectHandle, kind: AttributeType) -> Re
     });
     // A value that the binding cannot read is one that nobody may rely on.
     Ok(read.ok().and_then(|values| text(values.first()?)))
+}
+
+/// An attribute that only its vendor knows, as bytes of a bounded length.
+pub(super) fn vendor(
+    session: &ModuleSession,
+    object: ObjectHandle,
+    kind: u32,
+    most: usize,
+) -> Result<Option<Vec<u8>>, Error> {
+    const DOING: &str = "asking for a vendor's attribute";
+    let Ok(wanted @ AttributeType::VendorDefined(_)) = AttributeType::try_from(c_ulong::from(kind)) else {
+        return Ok(None);
+    };
+    let told = session
+        .call("C_GetAttributeValue", |session| {
+            session.get_attribute_info(object, &[wanted])
+        })
+        .map_err(Error::call(DOING))?;
+    let fits = |octets: usize| match octets {
+        octets if octets > most => Err(Error::AttributeTooLong { kind, octets, most }),
+        _ => Ok(()),
+    };
+    match told.as_slice() {
+        [AttributeInfo::Available(octets)] => fits(*octets)?,
+        _ => return Ok(None),
+    }
+    let read = session
+        .call("C_GetAttributeValue", |session| {
+            session.get_attributes(object, &[wanted])
+        })
+        .map_err(Error::call(DOING))?;
+    match read.into_iter().next() {
+        Some(Attribute::VendorDefined((_, bytes))) => fits(bytes.len()).map(|()| Some(bytes)),
+        _ => Ok(None),
+    }
 }
 
 pub(super) fn text(attribute: &Attribute) -> Option<String> {

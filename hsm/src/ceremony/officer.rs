@@ -206,6 +206,31 @@ impl Officer {
         ))
     }
 
+    /// An attribute of the vendor's own (`0x80000000` and above) of a private key, as it stands there; none when the
+    /// token does not tell it.
+    ///
+    /// # Errors
+    /// The key is not there once, the value is longer than `most` octets, or the token fails.
+    pub fn vendor_attribute(
+        &self,
+        label: &str,
+        id: &[u8],
+        kind: u32,
+        most: usize,
+    ) -> Result<Option<Vec<u8>>, Error> {
+        let class = ObjectClass::PRIVATE_KEY;
+        let found = self.find(&template(class, Some(label), Some(id)))?;
+        let selector = || format!("{label} ({class})");
+        match found.as_slice() {
+            [object] => facts::vendor(&self.session, *object, kind, most),
+            [] => Err(Error::KeyAbsent { selector: selector() }),
+            several => Err(Error::KeyAmbiguous {
+                selector: selector(),
+                count: several.len(),
+            }),
+        }
+    }
+
     /// The key with this label and id.
     ///
     /// # Errors

@@ -45,11 +45,13 @@ pub(crate) unsafe extern "C" fn get_attribute_value(
     }
     // SAFETY: the caller gives so many attributes there.
     let asked = unsafe { std::slice::from_raw_parts_mut(template, count as usize) };
-    // The real module only tells the lengths of those: its values may be longer than the room for ours.
+    // Of those the real module only tells a length, as its values may be longer than the room for ours, and of
+    // something that every object has, as it may not know ours at all.
     let mut ours: Vec<(usize, CK_ATTRIBUTE, &OddAttribute)> = Vec::new();
     for (at, attribute) in asked.iter_mut().enumerate() {
         if let Some(odd) = odd.iter().find(|odd| odd.kind == attribute.type_) {
             ours.push((at, *attribute, odd));
+            attribute.type_ = CKA_CLASS;
             attribute.pValue = ptr::null_mut();
             attribute.ulValueLen = 0;
         }

@@ -106,6 +106,14 @@ pub(in crate::plan) fn warnings(plan: &Plan) -> Vec<Warning> {
                 ),
             );
         }
+        warn(
+            if key.attestation.is_none() {
+                "no-attestation"
+            } else {
+                "unverified-attestation"
+            },
+            format!("{}: {}", key.name, key.attestation_told()),
+        );
         if key.custody == Custody::HsmOnly {
             warn(
                 "no-backup",

@@ -62,6 +62,9 @@ pub struct Verified {
     /// The CA certificates that it made or imported.
     #[serde(skip)]
     pub certificates: Vec<VerifiedCertificate>,
+    /// The first roster of those who approve policies, if the plan has one.
+    #[serde(skip)]
+    pub approvers: Option<Signed<ApproverRoster>>,
 }
 
 /// A CA certificate that a ceremony made or imported.
@@ -90,14 +93,17 @@ pub fn verify(folder: &Path) -> Result<Verified, Error> {
 /// # Errors
 /// As [`verify`].
 pub fn verify_files(files: &Files) -> Result<Verified, Error> {
+    let parts = Parts::read(files)?;
+    let approvers = parts.approvers()?;
     let Parts {
         approved,
+        digest,
         head: signed,
         journal,
         approvals: mut expected,
         from,
         to,
-    } = Parts::read(files)?;
+    } = parts;
     let mut remarks = remarks(journal.events());
     let attestations = attestations(journal.events());
     let sessions = journal
@@ -152,9 +158,10 @@ pub fn verify_files(files: &Files) -> Result<Verified, Error> {
         sessions,
         approved_by: approved.signatories().to_vec(),
         signed_by,
-        digest: Digest::of(files.sums().as_bytes()),
+        digest,
         remarks,
         certificates: certificates.collect(),
+        approvers,
     })
 }
 
@@ -211,29 +218,24 @@ pub fn recall(files: &Files) -> Result<Recalled, Error> {
         .iter()
         .filter(|event| event.kind == Kind::Fact && matches!(event.call.as_str(), "key" | "certificate"));
     let keys = facts.filter_map(|event| event.data.get("spki")?.as_str()?.parse().ok());
-    let approvers = plan.plan().steps.iter().rev().find_map(|step| match step {
-        Step::ApproverRoster(step) => Some(step.read()),
-        _ => None,
-    });
-    let approvers = approvers
-        .transpose()
-        .map_err(|error| Error::check(PLAN, chain(&error)))?;
     Ok(Recalled {
         ceremony: due.ceremony,
         rehearsal: due.rehearsal,
         plan: due.plan,
         roster: due.roster,
         signed_by: signed_by.into_keys().collect(),
-        digest: Digest::of(files.sums().as_bytes()),
+        digest: parts.digest,
         keys: keys.collect(),
         release: run::release(&parts.journal),
-        approvers,
+        approvers: parts.approvers()?,
     })
 }
 
 /// What a transcript consists of, each part judged for itself.
 struct Parts {
     approved: ApprovedPlan,
+    /// That of the sums.
+    digest: Digest,
     head: Signed<Head>,
     journal: Journal,
     /// The names of the approvals' files.
@@ -245,7 +247,8 @@ struct Parts {
 
 impl Parts {
     fn read(files: &Files) -> Result<Self, Error> {
-        if files.text(SUMS)? != files.sums() {
+        let sums = files.text(SUMS)?;
+        if sums != files.sums() {
             return Err(Error::check(SUMS, "the sums are not those of the files"));
         }
         let plan = LintedPlan::read(files.text(PLAN)?)?;
@@ -263,12 +266,24 @@ impl Parts {
         let approved = ApprovedPlan::judge(plan, roster, approvals, from)?;
         Ok(Self {
             approved,
+            digest: Digest::of(sums.as_bytes()),
             head,
             journal,
             approvals: names,
             from,
             to,
         })
+    }
+
+    /// The roster of approvers that the plan has.
+    fn approvers(&self) -> Result<Option<Signed<ApproverRoster>>, Error> {
+        let steps = self.approved.plan().plan().steps.iter().rev();
+        let mut rosters = steps.filter_map(|step| match step {
+            Step::ApproverRoster(step) => Some(step.read()),
+            _ => None,
+        });
+        let roster = rosters.next().transpose();
+        roster.map_err(|error| Error::check(PLAN, chain(&error)))
     }
 }
 

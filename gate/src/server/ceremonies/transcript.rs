@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use sealwright_ceremony::{Error, Files, Outcome, VerifiedCertificate, recall, verify_files};
+use sealwright_ceremony::{Error, Files, Outcome, VerifiedCertificate, verify_files};
 use sealwright_identity::Digest;
 use sealwright_ledger::CeremonyEntry;
 use sealwright_statement::Signed;
@@ -103,7 +103,7 @@ fn judge(issuer: &Issuer, folder: &Path, rosters: &[Digest]) -> Result<Verified,
         });
     }
     Ok(Verified {
-        approvers: recall(&files).map_err(does_not_hold)?.approvers,
+        approvers: verified.approvers,
         archive: files.archive().map_err(does_not_hold)?,
         entry: CeremonyEntry {
             issuer: name(),

@@ -3,12 +3,11 @@
 //! It is no installer and no signature: who unpacks it compares the digest of its sums with one from elsewhere.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 
 use sealwright_identity::Digest;
 
 use crate::error::Error;
-use crate::files::{Mode, tar};
+use crate::files::{Mode, sums, tar};
 use crate::outputs::SUMS;
 
 /// The folder that everything is in.
@@ -30,15 +29,9 @@ impl Bundle {
         Ok(())
     }
 
-    /// The sums over every file, as `sha256sum` writes them.
-    #[must_use]
-    pub fn sums(&self) -> String {
-        let mut text = String::new();
-        for (name, (_, bytes)) in &self.0 {
-            // Writing to a text does not fail.
-            let _ = writeln!(text, "{}  {name}", hex::encode(Digest::of(bytes).as_bytes()));
-        }
-        text
+    fn sums(&self) -> String {
+        let files = self.0.iter();
+        sums(files.map(|(name, (_, bytes))| (name.as_str(), bytes.as_slice())))
     }
 
     /// The digest of the sums, which names the bundle.

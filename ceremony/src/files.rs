@@ -72,12 +72,6 @@ impl Files {
         self.0.get(name).map(Vec::as_slice)
     }
 
-    /// The digest that names the transcript: that of its sums, as they stand there.
-    #[must_use]
-    pub fn digest(&self) -> Option<Digest> {
-        self.bytes(SUMS).map(Digest::of)
-    }
-
     pub(crate) fn text(&self, name: &str) -> Result<&str, Error> {
         let bytes = self
             .bytes(name)
@@ -85,14 +79,21 @@ impl Files {
         std::str::from_utf8(bytes).map_err(|_| Error::check(name, "it is not text"))
     }
 
-    /// The sums over every file but themselves, as `sha256sum` writes them.
+    /// The sums over every file but themselves.
     pub(crate) fn sums(&self) -> String {
-        let mut text = String::new();
-        for (name, bytes) in self.0.iter().filter(|(name, _)| *name != SUMS) {
-            let _ = writeln!(text, "{}  {name}", hex::encode(Digest::of(bytes).as_bytes()));
-        }
-        text
+        let files = self.0.iter().filter(|(name, _)| *name != SUMS);
+        sums(files.map(|(name, bytes)| (name.as_str(), bytes.as_slice())))
     }
+}
+
+/// The sums over files, as `sha256sum` writes them.
+pub(crate) fn sums<'a>(files: impl Iterator<Item = (&'a str, &'a [u8])>) -> String {
+    let mut text = String::new();
+    for (name, bytes) in files {
+        // Writing to a text does not fail.
+        let _ = writeln!(text, "{}  {name}", hex::encode(Digest::of(bytes).as_bytes()));
+    }
+    text
 }
 
 fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {

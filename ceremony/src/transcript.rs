@@ -48,12 +48,6 @@ impl Transcript {
         &self.head.statement
     }
 
-    /// The end of it, with the signatures.
-    #[must_use]
-    pub const fn signed(&self) -> &Signed<Head> {
-        &self.head
-    }
-
     /// Adds a signature of somebody in the roster, and sums up again. Gives the sums' digest.
     ///
     /// # Errors

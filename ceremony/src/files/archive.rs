@@ -1,5 +1,7 @@
 //! The files of a transcript as one tar archive (POSIX ustar) with one spelling: names ascending, mode 0644, no owner,
 //! no time. `tar` unpacks it; two archives of the same files are the same bytes.
+//!
+//! The policy builder (`cli`) has an archive of its own: the headers differ, and each one's digests are kept.
 
 use std::collections::BTreeMap;
 

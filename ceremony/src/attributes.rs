@@ -4,7 +4,7 @@
 //! Every attribute of the table is read back. What the token says otherwise is a deviation; what it does not tell is
 //! *not reported*, and accepted only where the plan names it. Nothing is assumed.
 
-use sealwright_hsm::ceremony::{Expected, KeyOrder, Reported};
+use sealwright_hsm::ceremony::{self, Expected, KeyOrder, Reported};
 use sealwright_identity::KeyType;
 use sealwright_x509::spki::ML_DSA_65_KEY;
 use serde::{Deserialize, Serialize};
@@ -56,22 +56,16 @@ pub(crate) fn check(report: &PairReport, ordered: &Ordered<'_>) -> Result<Vec<St
         ("public", &report.public, public(ordered)),
     ];
     for (half, reported, table) in halves {
-        for (name, wanted) in table {
-            match reported.get(name).cloned().flatten() {
-                Some(found) if found == wanted => {}
-                Some(found) => deviations.push(format!("{half} {name} is {found}, not {wanted}")),
-                None if ordered
-                    .accept_not_reported
-                    .iter()
-                    .any(|accepted| accepted == name) =>
-                {
-                    silent.push(format!("{half} {name}"));
-                }
-                None => deviations.push(format!(
-                    "{half} {name} is not reported (a plan accepts that by `accept_not_reported`)"
-                )),
+        deviations.extend(ceremony::deviations(half, reported, table, |name| {
+            let mut accepted = ordered.accept_not_reported.iter();
+            if accepted.any(|accepted| accepted == name) {
+                silent.push(format!("{half} {name}"));
+                return None;
             }
-        }
+            Some(format!(
+                "{half} {name} is not reported (a plan accepts that by `accept_not_reported`)"
+            ))
+        }));
     }
     if !holds(&report.public, ordered) {
         deviations.push("the public attributes are not those of the public key".to_owned());

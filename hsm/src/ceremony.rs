@@ -18,4 +18,4 @@ pub use self::{
     module::{CeremonyModule, SeenToken},
     officer::{Officer, PairCount},
 };
-pub use crate::order::{Expected, KeyOrder, mechanism_name};
+pub use crate::order::{Expected, KeyOrder, deviations, mechanism_name};

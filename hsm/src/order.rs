@@ -10,6 +10,7 @@ use cryptoki::{
 use sealwright_identity::KeyType;
 
 use crate::{
+    ceremony::Reported,
     error::Error,
     operation::mechanism_for,
     public_key::{ED25519_PARAMS, P256_PARAMS, P384_PARAMS},
@@ -20,6 +21,23 @@ const F4: [u8; 3] = [1, 0, 1];
 
 /// What one half of a key must say of itself: attributes by their names in PKCS#11.
 pub type Expected = Vec<(&'static str, String)>;
+
+/// What one half of a key says otherwise than it must; what there is to say of an attribute that it does not tell is asked.
+pub fn deviations(
+    half: &str,
+    reported: &Reported,
+    expected: Expected,
+    mut not_reported: impl FnMut(&'static str) -> Option<String>,
+) -> Vec<String> {
+    let odd = expected.into_iter().filter_map(|(name, wanted)| {
+        match reported.get(name).and_then(Option::as_deref) {
+            Some(found) if found == wanted => None,
+            Some(found) => Some(format!("{half} {name} is {found}, not {wanted}")),
+            None => not_reported(name),
+        }
+    });
+    odd.collect()
+}
 
 /// A key pair to be made in a token. It can never leave it, signs, and does nothing else.
 #[derive(Clone, Debug, Eq, PartialEq)]

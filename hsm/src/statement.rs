@@ -40,6 +40,7 @@ use crate::{
     key::{KeyPurpose, KeySelector},
     metrics::Metrics,
     module::{Module, ModuleSession},
+    order,
     pin::{Pin, PinError},
     slots::Found,
     token::{self, Token},
@@ -121,14 +122,9 @@ fn refuse_ceremony(token: &Token, session: &ModuleSession) -> Result<(), Error> 
 
 /// What one half of a key says otherwise than it must, or does not say.
 fn deviations(half: &str, reported: &Reported, expected: Expected) -> Vec<String> {
-    let odd = expected.into_iter().filter_map(|(name, wanted)| {
-        match reported.get(name).and_then(Option::as_deref) {
-            Some(found) if found == wanted => None,
-            Some(found) => Some(format!("{half} {name} is {found}, not {wanted}")),
-            None => Some(format!("{half} {name} is not reported")),
-        }
-    });
-    odd.collect()
+    order::deviations(half, reported, expected, |name| {
+        Some(format!("{half} {name} is not reported"))
+    })
 }
 
 /// The folder of what is remembered of one token's PIN: tokens do not share it, as a good login with one forgets.

@@ -80,12 +80,7 @@ impl Run<'_> {
                 let left = officer
                     .count(None, Some(&id.0))
                     .map_err(Error::token(destroying))?;
-                if left
-                    != (PairCount {
-                        private: 0,
-                        public: 0,
-                    })
-                {
+                if !left.is_none() {
                     return Err(Error::State(format!(
                         "keys with the id of {name} are still there"
                     )));

@@ -260,12 +260,7 @@ impl Session<'_> {
             let found: PairCount = self.journal.observe(&self.name, &call, || {
                 officer.count(Some(&key.label), None).map_err(looking)
             })?;
-            if found
-                != (PairCount {
-                    private: 0,
-                    public: 0,
-                })
-            {
+            if !found.is_none() {
                 return Err(stage(
                     2,
                     format!(

@@ -84,6 +84,14 @@ pub struct PairCount {
     pub public: usize,
 }
 
+impl PairCount {
+    /// Whether there is no half at all.
+    #[must_use]
+    pub const fn is_none(self) -> bool {
+        self.private == 0 && self.public == 0
+    }
+}
+
 impl Officer {
     pub(crate) fn new(token: Token, session: ModuleSession) -> Self {
         Self { session, token }
@@ -249,20 +257,7 @@ impl Officer {
         if what.algorithm() != Some(able) {
             return Err(Error::KeyTypeUnsupported(key.key_type()));
         }
-        let odd = |reason: String| Error::Signature { reason };
-        if what.purpose() != key.purpose() {
-            return Err(odd("the key is for something else".to_owned()));
-        }
-        let operation =
-            Operation::new(key.key_type(), what.message()).map_err(|error| odd(error.to_string()))?;
-        let resolved = self.token.resolve(key, &self.session)?;
-        let raw = self
-            .session
-            .call("C_Sign", |session| {
-                session.sign(&operation.mechanism(), resolved.handle, operation.input())
-            })
-            .map_err(Error::call("signing"))?;
-        operation.finish(raw).map_err(|error| odd(error.to_string()))
+        sign(&self.token, &self.session, key, what)
     }
 
     /// Every object that this login can see, sorted.
@@ -288,6 +283,27 @@ impl Officer {
     fn find(&self, template: &[Attribute]) -> Result<Vec<ObjectHandle>, Error> {
         find(&self.session, template)
     }
+}
+
+/// Signs what the key is for (`C_SignInit`, `C_Sign`). The answer is as X.509 holds it; it is not verified here.
+pub(crate) fn sign(
+    token: &Token,
+    session: &ModuleSession,
+    key: &KeyHandle,
+    what: &Signable,
+) -> Result<Vec<u8>, Error> {
+    let odd = |reason: String| Error::Signature { reason };
+    if what.purpose() != key.purpose() {
+        return Err(odd("the key is for something else".to_owned()));
+    }
+    let operation = Operation::new(key.key_type(), what.message()).map_err(|error| odd(error.to_string()))?;
+    let resolved = token.resolve(key, session)?;
+    let raw = session
+        .call("C_Sign", |session| {
+            session.sign(&operation.mechanism(), resolved.handle, operation.input())
+        })
+        .map_err(Error::call("signing"))?;
+    operation.finish(raw).map_err(|error| odd(error.to_string()))
 }
 
 /// The marks of ceremonies on a token: label and value.

@@ -11,7 +11,6 @@ use crate::{
     error::Error,
     key::{KeyHandle, KeySelector},
     module::{ModuleSession, SessionKind},
-    operation::Operation,
     order::KeyOrder,
     pin::{Pin, PinError},
     signable::Signable,
@@ -60,7 +59,7 @@ impl TokenSigner {
         let open = place.take().ok_or("the token did not answer before")?;
         let what = Signable::Statement(statement.clone());
         let (open, answer) = within(self.limit, "signing", move || {
-            let answer = open.sign(&what);
+            let answer = officer::sign(&open.token, &open.session, &open.key, &what);
             Ok((open, answer))
         })?;
         *place = Some(open);
@@ -84,23 +83,6 @@ impl Open {
         guarded(&session, &key)?;
         let public = public_half(&key)?;
         Ok((Self { session, token, key }, public))
-    }
-
-    fn sign(&self, what: &Signable) -> Result<Vec<u8>, Error> {
-        let odd = |reason: String| Error::Signature { reason };
-        if what.purpose() != self.key.purpose() {
-            return Err(odd("the key is for something else".to_owned()));
-        }
-        let operation =
-            Operation::new(self.key.key_type(), what.message()).map_err(|error| odd(error.to_string()))?;
-        let resolved = self.token.resolve(&self.key, &self.session)?;
-        let raw = self
-            .session
-            .call("C_Sign", |session| {
-                session.sign(&operation.mechanism(), resolved.handle, operation.input())
-            })
-            .map_err(Error::call("signing"))?;
-        operation.finish(raw).map_err(|error| odd(error.to_string()))
     }
 }
 

@@ -172,11 +172,7 @@ impl Seen<'_> {
                 journal,
                 format!("clash/{}", key.name),
                 |_, found: PairCount, _| {
-                    let none = PairCount {
-                        private: 0,
-                        public: 0,
-                    };
-                    if found == none {
+                    if found.is_none() {
                         return Ok(());
                     }
                     Err(stage(

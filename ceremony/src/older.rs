@@ -9,7 +9,7 @@ use sealwright_x509::pem::{self, PemError};
 use sealwright_x509::spki::SpkiError;
 
 use crate::chain::MadeKey;
-use crate::plan::CrossStep;
+use crate::plan::{CrossStep, Plan, Step, TokenPlan};
 
 /// A CA from before.
 #[derive(Clone, Debug)]
@@ -70,6 +70,14 @@ impl Older {
         path.extend(self.parents.iter().cloned());
         path
     }
+}
+
+/// The cross-certificates whose older key is in a token.
+pub(crate) fn on<'a>(plan: &'a Plan, token: &'a TokenPlan) -> impl Iterator<Item = &'a CrossStep> {
+    plan.steps.iter().filter_map(|step| match step {
+        Step::CrossCertificate(step) if step.token == token.name => Some(step),
+        _ => None,
+    })
 }
 
 /// Why there is no such CA.

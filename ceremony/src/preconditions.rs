@@ -12,7 +12,7 @@ use crate::approval::ApprovedPlan;
 use crate::error::Error;
 use crate::id::CeremonyId;
 use crate::journal::Crash;
-use crate::older::Older;
+use crate::older::{self, Older};
 use crate::outputs::ROSTER;
 use crate::plan::{Plan, Step, TokenPlan};
 use crate::roster::{Role, Roster};
@@ -216,11 +216,8 @@ pub(crate) fn can(plan: &Plan, token: &TokenPlan, facts: &TokenFacts) -> Result<
             }
         }
     }
-    for step in &plan.steps {
-        let Step::CrossCertificate(step) = step else {
-            continue;
-        };
-        let older = Older::read(step).ok().filter(|_| step.token == token.name);
+    for step in older::on(plan, token) {
+        let older = Older::read(step).ok();
         let needed = older.and_then(|older| mechanism_name(older.key.key_type));
         if let Some((_, mechanism)) = needed.filter(|(_, one)| !facts.mechanisms.contains(one)) {
             return Err(stage(

@@ -228,11 +228,7 @@ unsafe extern "C" fn sign(
         }
         _ => {}
     }
-    if asks {
-        answer
-    } else {
-        after(fault.as_ref(), answer)
-    }
+    after(fault.as_ref(), answer)
 }
 
 unsafe extern "C" fn init_token(

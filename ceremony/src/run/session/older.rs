@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::journal::Journal;
 use crate::older::Older;
-use crate::plan::{CrossStep, Plan, Step, TokenPlan};
+pub(super) use crate::older::on;
+use crate::plan::CrossStep;
 use crate::preconditions::stage;
 use crate::run::{Hex, nobody};
 use crate::transcript::chain;
@@ -15,14 +16,6 @@ use sealwright_hsm::ceremony::Officer;
 #[serde(deny_unknown_fields)]
 struct Found {
     spki: Hex,
-}
-
-/// The cross-certificates whose older key is in a token.
-pub(super) fn on<'a>(plan: &'a Plan, token: &'a TokenPlan) -> impl Iterator<Item = &'a CrossStep> {
-    plan.steps.iter().filter_map(|step| match step {
-        Step::CrossCertificate(step) if step.token == token.name => Some(step),
-        _ => None,
-    })
 }
 
 pub(super) fn call(step: &CrossStep) -> String {

@@ -95,9 +95,11 @@ fn pin(tokens: &TokenUse, label: &str) -> Result<Pin, PinError> {
 fn fail(error: Error) -> Failure {
     let class = match &error {
         error if error.is_pin() => Class::State,
-        Error::Module(_) | Error::Call { .. } | Error::TokenAbsent { .. } | Error::Silent { .. } => {
-            Class::Unavailable
-        }
+        Error::Module(_)
+        | Error::Call { .. }
+        | Error::TokenAbsent { .. }
+        | Error::Silent { .. }
+        | Error::NoThread { .. } => Class::Unavailable,
         Error::KeyNotForStatements { .. } | Error::KeyUnguarded { .. } | Error::CeremonyToken { .. } => {
             Class::Denied
         }

@@ -198,6 +198,12 @@ pub enum Error {
         /// How long was waited.
         limit: std::time::Duration,
     },
+    /// The thread that asks the token cannot run, or broke off: a fault of this machine, not of the token.
+    #[error("the program's own thread did not run to its end while {doing}")]
+    NoThread {
+        /// What was to be done.
+        doing: &'static str,
+    },
     /// Provisioning would make a second token or key of that name.
     #[error("{what} exists already")]
     Exists {

@@ -1,6 +1,10 @@
 //! A call into the module with an end, whatever the module does.
 
-use std::{sync::mpsc, thread, time::Duration};
+use std::{
+    sync::mpsc::{self, RecvTimeoutError},
+    thread,
+    time::Duration,
+};
 
 use crate::error::Error;
 
@@ -19,9 +23,13 @@ pub(super) fn within<T: Send + 'static>(
         // Nobody may wait any more.
         let _ = answer.send(calls());
     };
-    match thread::Builder::new().name("token".into()).spawn(run) {
-        Ok(_detached) => answered.recv_timeout(limit).unwrap_or(Err(silent)),
-        Err(_) => Err(silent),
+    if thread::Builder::new().name("token".into()).spawn(run).is_err() {
+        return Err(Error::NoThread { doing });
+    }
+    match answered.recv_timeout(limit) {
+        Ok(answer) => answer,
+        Err(RecvTimeoutError::Timeout) => Err(silent),
+        Err(RecvTimeoutError::Disconnected) => Err(Error::NoThread { doing }),
     }
 }
 
@@ -39,5 +47,7 @@ mod tests {
         });
         assert!(matches!(hung, Err(Error::Silent { doing: "hanging", .. })));
         assert_eq!(within(Duration::from_secs(60), "answering", || Ok(1)).unwrap(), 1);
+        let broken: Result<(), Error> = within(Duration::from_secs(60), "breaking", || panic!("broken"));
+        assert!(matches!(broken, Err(Error::NoThread { doing: "breaking" })));
     }
 }

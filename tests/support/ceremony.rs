@@ -10,10 +10,12 @@ use std::{
 
 use serde_json::Value;
 
-use crate::{Outcome, command::binary, run};
-
-/// The module that ceremonies here use.
-const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
+use crate::{
+    Outcome,
+    command::binary,
+    run,
+    tokens::{MODULE, configure, objects},
+};
 
 /// The user PIN of every token of a room; nowhere else in it.
 pub const PIN: &str = "8264190573";
@@ -56,12 +58,7 @@ impl Room {
             folder,
             plan: String::new(),
         };
-        fs::create_dir(room.file("tokens")).unwrap();
-        let conf = format!(
-            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
-            room.file("tokens").display()
-        );
-        fs::write(room.file("softhsm2.conf"), conf).unwrap();
+        configure(room.folder.path());
         for (name, pin) in [("pin", PIN), ("so-pin", SO_PIN)] {
             fs::write(room.file(name), format!("{pin}\n")).unwrap();
             fs::set_permissions(room.file(name), fs::Permissions::from_mode(0o600)).unwrap();
@@ -82,6 +79,11 @@ impl Room {
     /// The same as a text.
     pub fn path(&self, name: &str) -> String {
         self.file(name).to_str().unwrap().to_owned()
+    }
+
+    /// The files of the objects of the room's one token, but for the token itself.
+    pub fn objects(&self) -> Vec<PathBuf> {
+        objects(self.folder.path())
     }
 
     /// Writes a roster with new keys for these people, and gives its digest.

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::Write as _,
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -41,12 +41,7 @@ impl Tokens {
             folder,
             faulty: false,
         };
-        fs::create_dir(tokens.file("tokens")).unwrap();
-        let conf = format!(
-            "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
-            tokens.file("tokens").display()
-        );
-        fs::write(tokens.file("softhsm2.conf"), conf).unwrap();
+        configure(tokens.folder.path());
         tokens.pin(PIN);
         tokens
     }
@@ -105,19 +100,7 @@ impl Tokens {
 
     /// The files of a token's objects, of which there is one token.
     pub fn objects(&self) -> Vec<PathBuf> {
-        let token = fs::read_dir(self.file("tokens"))
-            .unwrap()
-            .next()
-            .unwrap()
-            .unwrap();
-        let entries = fs::read_dir(token.path()).unwrap();
-        let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-        files.retain(|path| {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            name.ends_with(".object") && name != "token.object"
-        });
-        files.sort();
-        files
+        objects(self.folder.path())
     }
 
     /// The arguments by which a command uses one of the tokens.
@@ -182,4 +165,28 @@ impl Tokens {
         );
         made.json()
     }
+}
+
+/// Makes a folder one of a SoftHSM without tokens: `softhsm2.conf`, and where its tokens will be.
+pub(crate) fn configure(folder: &Path) {
+    let tokens = folder.join("tokens");
+    fs::create_dir(&tokens).unwrap();
+    let conf = format!(
+        "directories.tokendir = {}\nobjectstore.backend = file\nlog.level = ERROR\nslots.removable = false\n",
+        tokens.display()
+    );
+    fs::write(folder.join("softhsm2.conf"), conf).unwrap();
+}
+
+/// The files of the objects of such a folder's one token, but for the token itself.
+pub(crate) fn objects(folder: &Path) -> Vec<PathBuf> {
+    let mut tokens = fs::read_dir(folder.join("tokens")).unwrap();
+    let entries = fs::read_dir(tokens.next().unwrap().unwrap().path()).unwrap();
+    let mut files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.ends_with(".object") && name != "token.object"
+    });
+    files.sort();
+    files
 }

@@ -30,7 +30,7 @@ fn looking(before: &Before, unexplained: &str) -> Room {
 
 /// Somebody imports a key with the token's own tool. Gives the files of its objects.
 fn stray(before: &Before) -> Vec<PathBuf> {
-    let there = objects(&before.room);
+    let there = before.room.objects();
     let key = before.room.path("stray.pem");
     let make = [
         "genpkey",
@@ -59,26 +59,10 @@ fn stray(before: &Before) -> Vec<PathBuf> {
         .output()
         .unwrap();
     assert!(imported.status.success(), "{imported:?}");
-    let mut new = objects(&before.room);
+    let mut new = before.room.objects();
     new.retain(|path| !there.contains(path));
     assert_eq!(new.len(), 2);
     new
-}
-
-/// The files of the objects of a room's one token.
-fn objects(room: &Room) -> Vec<PathBuf> {
-    let token = fs::read_dir(room.file("tokens"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap();
-    let files = fs::read_dir(token.path())
-        .unwrap()
-        .map(|file| file.unwrap().path());
-    files
-        .filter(|path| path.extension().is_some_and(|end| end == "object"))
-        .filter(|path| path.file_name().unwrap() != "token.object")
-        .collect()
 }
 
 #[test]
@@ -220,7 +204,7 @@ fn half_made() -> (Room, PathBuf) {
     let room = Room::small();
     room.agree();
     assert_ne!(room.run(&["--crash-before", &result]).code, 0);
-    let before = objects(&room);
+    let before = room.objects();
     // The mark and both halves: the public one shows its label.
     assert_eq!(before.len(), 3);
     let public = before.into_iter().find(|path| {
@@ -255,10 +239,10 @@ fn half_a_pair_is_destroyed_only_where_somebody_asks_for_it() {
         "{}",
         refused.stderr
     );
-    assert_eq!(objects(&room).len(), 2);
+    assert_eq!(room.objects().len(), 2);
     let refused = room.run(&["--resume", "--destroy", "root-ca"]);
     assert_eq!(refused.code, 7, "{}", refused.stderr);
-    assert_eq!(objects(&room).len(), 2);
+    assert_eq!(room.objects().len(), 2);
 
     let ended = room.run(&["--resume", "--destroy", "root-key"]);
     assert_eq!(ended.code, 0, "{}", ended.stderr);
@@ -270,7 +254,7 @@ fn half_a_pair_is_destroyed_only_where_somebody_asks_for_it() {
         ended.stderr
     );
     // Two marks and the new pair.
-    assert_eq!(objects(&room).len(), 4);
+    assert_eq!(room.objects().len(), 4);
     verify(&room.file("out")).success();
     let changed = tamper::every_field(&room, |event| {
         let call = event["call"].as_str().unwrap();
@@ -283,18 +267,18 @@ fn half_a_pair_is_destroyed_only_where_somebody_asks_for_it() {
 #[test]
 fn what_was_half_made_and_is_whole_is_not_destroyed() {
     let (room, _) = looked_at();
-    let private = objects(&room).into_iter().find(|path| {
+    let private = room.objects().into_iter().find(|path| {
         // Only a private key has CKA_EXTRACTABLE.
         let bytes = fs::read(path).unwrap();
         bytes.windows(8).any(|window| window == 0x162_u64.to_be_bytes())
     });
     fs::remove_file(private.unwrap()).unwrap();
     room.run(&["--resume"]).success();
-    assert_eq!(objects(&room).len(), 4);
+    assert_eq!(room.objects().len(), 4);
     let refused = room.run(&["--resume", "--destroy", "root-key"]);
     assert_eq!(refused.code, 7, "{}", refused.stderr);
     assert!(refused.stderr.contains("is not half-made"), "{}", refused.stderr);
-    assert_eq!(objects(&room).len(), 4);
+    assert_eq!(room.objects().len(), 4);
     room.run(&["--resume"]).success();
     verify(&room.file("out")).success();
 }
@@ -311,9 +295,9 @@ fn what_is_no_longer_what_was_seen_is_not_destroyed() {
         "{}",
         refused.stderr
     );
-    assert_eq!(objects(&room).len(), 3);
+    assert_eq!(room.objects().len(), 3);
     room.run(&["--resume"]).success();
-    assert_eq!(objects(&room).len(), 4);
+    assert_eq!(room.objects().len(), 4);
     verify(&room.file("out")).success();
 }
 
@@ -330,7 +314,7 @@ fn what_is_not_half_made_is_not_destroyed() {
         let refused = room.run(&["--resume", "--destroy", "root-key"]);
         assert_eq!(refused.code, 7, "{}", refused.stderr);
         assert!(refused.stderr.contains("is not half-made"), "{}", refused.stderr);
-        assert_eq!(objects(&room).len(), 3);
+        assert_eq!(room.objects().len(), 3);
         room.run(&["--resume"]).success();
         verify(&room.file("out")).success();
     }
@@ -363,7 +347,7 @@ fn a_destruction_goes_on_where_it_was_cut_off() {
             let ended = room.run(&["--resume"]);
             assert_eq!(ended.code, 0, "{place} {event}: {}", ended.stderr);
         }
-        assert_eq!(objects(&room).len(), 4);
+        assert_eq!(room.objects().len(), 4);
         verify(&room.file("out")).success();
     }
 }

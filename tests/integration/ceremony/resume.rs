@@ -28,31 +28,16 @@ fn cut_off_and_go_on(place: &str, event: usize, objects: usize) {
     let verified = verify(&room.file("out"));
     assert_eq!(verified.code, 0, "{place} {event}: {}", verified.stderr);
     assert_eq!(
-        objects_in(&room),
+        room.objects().len(),
         objects,
         "{place} {event}: something was made twice"
     );
 }
 
-/// Objects in the token: the halves of one key pair, two marks, and the token itself.
-fn objects_in(room: &Room) -> usize {
-    let token = fs::read_dir(room.file("tokens"))
-        .unwrap()
-        .next()
-        .unwrap()
-        .unwrap();
-    let files = fs::read_dir(token.path()).unwrap();
-    let objects = files.filter(|file| {
-        let name = file.as_ref().unwrap().file_name();
-        name.to_str().unwrap().ends_with(".object")
-    });
-    objects.count()
-}
-
 fn whole() -> (Vec<Value>, usize) {
     let room = Room::small();
     room.finish();
-    (room.events(), objects_in(&room))
+    (room.events(), room.objects().len())
 }
 
 /// On both sides of the calls that make something: the intent is there and the call was not made; the call was made and

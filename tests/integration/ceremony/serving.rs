@@ -7,6 +7,7 @@ use sealwright_statement::Envelope;
 use sealwright_tests::{
     Home, Outcome, Serving,
     ceremony::{PIN, Room, copy, verify},
+    command::binary,
     run,
 };
 
@@ -231,13 +232,7 @@ fn others(room: &Room) -> std::path::PathBuf {
 fn without_openssl_a_rehearsal_has_one_verifier() {
     let room = Room::small();
     room.agree();
-    let program = std::env::current_exe().unwrap();
-    let program = program
-        .parent()
-        .and_then(std::path::Path::parent)
-        .unwrap()
-        .join("sealwright");
-    let output = std::process::Command::new(program)
+    let output = std::process::Command::new(binary())
         .args(room.arguments())
         .env("SOFTHSM2_CONF", room.file("softhsm2.conf"))
         .env("PATH", "/nowhere")

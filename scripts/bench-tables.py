@@ -162,7 +162,10 @@ table(
         for name, run in runs("replay").items()
     ),
 )
-load = OUT / "writer" / "load.txt"
-if load.exists():
-    print("\n### The ledger's writer alone\n")
-    print("```text\n" + load.read_text().rstrip() + "\n```")
+for place, title in [
+    ("writer/load.txt", "The ledger's writer alone"),
+    ("sets/figures.txt", "Sets that change beside 64 callers, and a shadow that burns all its fuel"),
+]:
+    if (OUT / place).exists():
+        print(f"\n### {title}\n")
+        print("```text\n" + (OUT / place).read_text().rstrip() + "\n```")

@@ -6,7 +6,7 @@
 set -euo pipefail
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root"
-parts=${PART:-path stream burst connections policies modules identities ledger writer replay}
+parts=${PART:-path stream burst connections policies modules identities ledger writer replay sets}
 duration=${BENCH_DURATION:-6s}
 burst=${BENCH_BURST:-10000}
 turns=${BENCH_TURNS:-3}
@@ -186,6 +186,19 @@ part_replay() {
       --threads "$threads" --output json >"$out/replay/$threads.json.new"
     mv "$out/replay/$threads.json.new" "$out/replay/$threads.json"
   done
+}
+
+# Sets that change beside as many callers as the signer can bear, and a shadow that burns its fuel at every request.
+part_sets() {
+  mkdir -p "$out/sets"
+  [[ ! -s $out/sets/figures.txt ]] || { echo "   sets: kept" >&2; return; }
+  if [[ -n ${BENCH_BIN:-} ]]; then
+    echo "   sets: left out, it is made by tests, which BENCH_BIN leaves unbuilt" >&2
+    return
+  fi
+  SWAP_CALLERS=64 cargo test --release --workspace --test integration -- --nocapture --test-threads 1 \
+    no_request_fails_while_sets_change a_shadow_that_loops_holds_up_nobody >"$out/sets/log.txt"
+  sed -n 's/^.*figure: //p' "$out/sets/log.txt" >"$out/sets/figures.txt"
 }
 
 # insert_before_gate CONFIG FILE: puts sections before [gate].

@@ -17,20 +17,37 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sealwright_tests::{Client, Csr};
 use serde_json::json;
+use tokio::sync::Barrier;
 use tonic::Code;
 
 use people::Deployment;
 
 const WEB: &str = "spiffe://cluster.local/ns/default/sa/web";
+/// Of each caller, before anything changes.
+const QUIET_REQUESTS: usize = 20;
 
 #[allow(clippy::print_stdout, reason = "the figures are read from the test's output")]
 fn figure(text: &str) {
     println!("figure: {text}");
+}
+
+/// How long half of the requests took, and nearly all of them, in two cases.
+fn compared(what: &str, one: &str, mut ones: Vec<Duration>, other: &str, mut others: Vec<Duration>) {
+    ones.sort();
+    others.sort();
+    for percent in [50, 99] {
+        let at = |times: &[Duration]| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
+        let (ones, others) = (at(&ones), at(&others));
+        figure(&format!(
+            "{what}_p{percent} {ones:.1} ms {one}, {others:.1} ms {other}, ratio {:.2}",
+            others / ones
+        ));
+    }
 }
 
 /// Asks as `default/web`.
@@ -151,24 +168,35 @@ async fn no_request_fails_while_sets_change() {
     let deployment = Deployment::new().await;
     let running = Arc::new(AtomicBool::new(true));
     let token = deployment.signer.token("default", "web");
+    // `make bench` asks with as many as the signer can bear.
+    let callers = std::env::var("SWAP_CALLERS").map_or(4, |callers| callers.parse().unwrap());
+    let quiet = Arc::new(Barrier::new(callers + 1));
     let mut asking = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..callers {
         let client = Client::connect(&deployment.signer).await;
-        let (running, token) = (Arc::clone(&running), token.clone());
+        let (running, token, quiet) = (Arc::clone(&running), token.clone(), Arc::clone(&quiet));
         asking.push(tokio::spawn(async move {
             let csr = Csr::ztunnel(WEB).pem;
-            let (mut asked, mut failed) = (0_u32, Vec::new());
+            let (mut before, mut beside, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+            while before.len() < QUIET_REQUESTS {
+                let since = Instant::now();
+                client.create(&token, &csr, 3600).await.unwrap();
+                before.push(since.elapsed());
+            }
+            quiet.wait().await;
             while running.load(Ordering::Relaxed) {
-                asked += 1;
+                let since = Instant::now();
                 if let Err(status) = client.create(&token, &csr, 3600).await {
                     failed.push(status);
                 }
+                beside.push(since.elapsed());
             }
-            (asked, failed)
+            (before, beside, failed)
         }));
     }
     // In a rehearsal nobody has to agree: sets change as fast as they can be proposed.
     let pushed = deployment.push_unsigned("second", json!({"trust_domains": ["cluster.local"]}));
+    quiet.wait().await;
     let deployment = tokio::task::spawn_blocking(move || {
         for round in 0..6 {
             let change = if round % 2 == 0 { "--enforce" } else { "--retire" };
@@ -180,21 +208,25 @@ async fn no_request_fails_while_sets_change() {
     .await
     .unwrap();
     running.store(false, Ordering::Relaxed);
-    let mut all = 0;
+    let (mut before, mut beside) = (Vec::new(), Vec::new());
     for task in asking {
-        let (asked, failed) = task.await.unwrap();
+        let (quiet, asked, failed) = task.await.unwrap();
         assert!(
             failed.is_empty(),
-            "{} of {asked}: {:?}",
+            "{} of {}: {:?}",
             failed.len(),
+            asked.len(),
             failed.first()
         );
-        all += asked;
+        before.extend(quiet);
+        beside.extend(asked);
     }
-    assert!(all > 20, "only {all} were asked for");
+    assert!(beside.len() > 20, "only {} were asked for", beside.len());
     figure(&format!(
-        "swap: {all} requests beside 6 changes of the set, none failed"
+        "swap: {} requests of {callers} callers beside 6 changes of the set, none failed",
+        beside.len()
     ));
+    compared("swap", "before", before, "beside", beside);
     assert_eq!(deployment.status()["in_force"], 7);
     let home = deployment.signer.home().to_str().unwrap().to_owned();
     sealwright_tests::run(["log", "verify", "--home", &home]).success();

@@ -7,7 +7,7 @@ use sealwright_tests::{Client, Csr};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::{figure, people::Deployment};
+use super::{compared, people::Deployment};
 use crate::policy::HOSTILE;
 
 /// Of a namespace that nobody thinks of at admission.
@@ -15,7 +15,7 @@ const QUIET: &str = "spiffe://cluster.local/ns/quiet/sa/web";
 /// Requests of each caller in each part.
 const REQUESTS: usize = 150;
 
-/// The times of two callers, sorted; every request is served.
+/// The times of two callers; every request is served.
 async fn callers(deployment: &Deployment) -> Vec<Duration> {
     let token = deployment.signer.token("quiet", "web");
     let mut tasks = Vec::new();
@@ -39,7 +39,6 @@ async fn callers(deployment: &Deployment) -> Vec<Duration> {
     for task in tasks {
         times.extend(task.await.unwrap());
     }
-    times.sort();
     times
 }
 
@@ -59,12 +58,5 @@ async fn a_shadow_that_loops_holds_up_nobody() {
         line.starts_with(r#"sealwright_policy_shadows_total{policy="shadowy""#) && !line.ends_with(" 0")
     });
     assert!(counted, "{page}");
-    for percent in [50, 99] {
-        let at = |times: &[Duration]| times[(times.len() - 1) * percent / 100].as_secs_f64() * 1000.0;
-        let (without, with) = (at(&without), at(&with));
-        figure(&format!(
-            "shadow_p{percent} {without:.1} ms without, {with:.1} ms with, ratio {:.2}",
-            with / without
-        ));
-    }
+    compared("shadow", "without", without, "with", with);
 }

@@ -122,11 +122,21 @@ impl Error {
             Self::Plan(_) | Self::Roster(_) => Class::Input,
             Self::Approval(_) | Self::NotConfirmed(_) => Class::Denied,
             Self::Precondition { .. } | Self::State(_) | Self::Pin { .. } => Class::State,
-            Self::Token { source, .. } if source.is_pin() => Class::State,
+            error if error.is_pin() => Class::State,
             Self::Token { .. } | Self::Openssl(_) | Self::Files { .. } => Class::Unavailable,
             Self::Journal(error) => error.class(),
             Self::Attributes { .. } | Self::Lint { .. } | Self::Check { .. } => Class::Check,
             Self::Internal(_) => Class::Internal,
+        }
+    }
+
+    /// Whether a PIN is at fault, so that nobody may simply start again.
+    #[must_use]
+    pub fn is_pin(&self) -> bool {
+        match self {
+            Self::Pin { .. } => true,
+            Self::Token { source, .. } => source.is_pin(),
+            _ => false,
         }
     }
 

@@ -25,6 +25,14 @@ pub(crate) enum Class {
     Contradicted,
     /// A replay that could not compare everything.
     Incomplete,
+    /// A ceremony is open on its tokens, and goes on with `--resume`.
+    Interrupted,
+    /// Two things that should be alike are not.
+    Differs,
+    /// Something is there that nothing explains.
+    Unexplained,
+    /// A ceremony was given up: what it made is for no use.
+    GivenUp,
     /// A fault of ours, or of the system.
     Internal,
 }
@@ -40,6 +48,10 @@ impl Class {
             Self::State => 7,
             Self::Contradicted => 8,
             Self::Incomplete => 9,
+            Self::Interrupted => 10,
+            Self::Differs => 11,
+            Self::Unexplained => 12,
+            Self::GivenUp => 13,
             Self::Internal => 70,
         }
     }
@@ -58,6 +70,11 @@ impl Failure {
             class,
             error: error.into(),
         }
+    }
+
+    /// An error under a sentence that says where it leaves things.
+    pub(crate) fn doing(class: Class, error: impl Into<anyhow::Error>, doing: &'static str) -> Self {
+        Self::new(class, error.into().context(doing))
     }
 
     pub(crate) fn text(class: Class, text: impl fmt::Display) -> Self {

@@ -12,7 +12,7 @@ Examples:
 Exit codes:
   0 ok   2 usage or configuration   3 authentication   4 denied   5 unavailable or timed out
   6 invalid input   7 state (home held, wrong PIN)   8 records contradicted by a replay
-  9 a replay could not compare everything   70 internal";
+  9 a replay could not compare everything   10 to 13 of `ceremony` alone (its help)   70 internal";
 
 pub(crate) const DEV: &str = "\
 The first start makes the home: a token with a root and an issuing key, their certificates, the
@@ -210,6 +210,15 @@ The steps of a ceremony, on one machine or on several that exchange files:
   sealwright ceremony sign ./root-1 --sign-with anna.pem
   sealwright ceremony report ./root-1 --pdf root-1.pdf            to read, or --html
   sealwright ceremony bundle --out bundle.tar --add plan.toml     for a machine without a network
+
+Exit codes:
+  0 done, holds, explained   2 arguments   6 a file that cannot be used   70 internal
+  4 not enough people agreed, or other words were typed   5 a token, a program or a disk failed
+  7 refused, by a precondition, a PIN or a plan that has run   8 a check failed: what was made may not be used;
+    or a transcript does not hold
+  With 4, 5 and 7 this start changed no token, but for a PIN that was refused in the middle (7). Else:
+  10 `run` stopped in the middle: --resume goes on   11 `compare` found differences that no plan declares
+  12 `inventory` found objects that nothing explains   13 the ceremony was given up (`run --declare`, `verify`)
 
 docs/ceremony.md is the script for the people in the room.";
 

@@ -2,6 +2,7 @@
 
 mod attestation;
 mod begin;
+mod codes;
 mod collusion;
 mod constraints;
 mod cross;

@@ -41,7 +41,13 @@ impl Outcome {
 
     /// Standard output as JSON, of a command that had to succeed.
     pub fn json(self) -> serde_json::Value {
-        let text = self.success();
+        self.json_of(0)
+    }
+
+    /// Standard output as JSON, of a command that had to end with this code.
+    pub fn json_of(self, code: i32) -> serde_json::Value {
+        assert_eq!(self.code, code, "{}", self.stderr);
+        let text = self.stdout;
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
     }
 

@@ -3,7 +3,8 @@
 use std::{path::PathBuf, process::ExitCode, sync::Arc};
 
 use sealwright_ceremony::{
-    ApprovedPlan, Ceremony, Declared, Head, Outcome, Place, Room as _, Surroundings, journal::Crash,
+    ApprovedPlan, Ceremony, Class as Kind, Declared, Error, Head, Outcome, Place, Progress, Room as _,
+    Surroundings, journal::Crash,
 };
 use sealwright_identity::{Clock, Digest, SystemClock};
 use sealwright_statement::{Envelope, FileSigner, Signer};
@@ -89,10 +90,11 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
             ceremony.give_up(&declared, &mut terminal)
         }
     };
-    let finished = finished.map_err(fail)?;
+    let stopped = |error| stopped(error, args);
+    let finished = finished.map_err(stopped)?;
     let head = finished.head().clone();
     let signers: Vec<&dyn Signer> = signers.iter().map(|signer| signer as &dyn Signer).collect();
-    let digest = finished.write(&signers).map_err(fail)?;
+    let digest = finished.write(&signers).map_err(stopped)?;
     let words = spoken(&digest);
     let ended = Ended {
         transcript: args.out.clone(),
@@ -111,7 +113,24 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
             output::line(&ended.words)?;
         }
     }
-    Ok(ExitCode::SUCCESS)
+    match ended.head.outcome {
+        Outcome::Finished => Ok(ExitCode::SUCCESS),
+        // Said by whoever declared it: a script that goes on must not take it for a ceremony.
+        Outcome::Aborted | Outcome::Failed => Ok(ExitCode::from(Class::GivenUp.code())),
+    }
+}
+
+/// What stops an open ceremony is one class, whatever it was, as the answer is the same. A check that failed is not: it
+/// fails again. Nor is a PIN, which nobody may simply try again.
+fn stopped(error: Error, args: &RunArgs) -> Failure {
+    let resumable =
+        matches!(error.class(), Kind::State | Kind::Unavailable | Kind::Denied) && !error.is_pin();
+    if !resumable || Progress::of(&args.out) != Progress::Open {
+        return fail(error);
+    }
+    let doing =
+        "the ceremony is open on its tokens: the same command with --resume goes on once this is mended";
+    Failure::doing(Class::Interrupted, error, doing)
 }
 
 /// A key in a file. A ceremony's process holds the module of its plan alone, loaded by the ceremony.

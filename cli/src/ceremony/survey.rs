@@ -26,7 +26,7 @@ pub(super) fn compare(args: &CompareArgs, output: Output) -> Result<ExitCode, Fa
         return Ok(ExitCode::SUCCESS);
     }
     Err(Failure::text(
-        Class::Contradicted,
+        Class::Differs,
         format!(
             "{} differences are not declared by the plans",
             compared.unexplained.len()
@@ -81,7 +81,7 @@ pub(super) fn inventory(args: &InventoryArgs, output: Output) -> Result<ExitCode
         return Ok(ExitCode::SUCCESS);
     }
     Err(Failure::text(
-        Class::Contradicted,
+        Class::Unexplained,
         format!("{odd} objects of the token are explained by no transcript"),
     ))
 }

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use sealwright_ceremony::{Outcome, Verified};
+
 use super::spoken;
 use crate::{
     args::TranscriptArgs,
@@ -32,7 +34,7 @@ pub(super) fn run(args: &TranscriptArgs, output: Output) -> Result<ExitCode, Fai
     }
     if output == Output::Json {
         output::json(&verified)?;
-        return Ok(ExitCode::SUCCESS);
+        return judged(&verified);
     }
     let people = |names: Vec<String>| names.join(", ");
     let approved = verified
@@ -64,5 +66,19 @@ pub(super) fn run(args: &TranscriptArgs, output: Output) -> Result<ExitCode, Fai
     if args.roster.is_none() {
         output::notice("compare the roster's digest with one that you know from elsewhere");
     }
-    Ok(ExitCode::SUCCESS)
+    judged(&verified)
+}
+
+/// It holds; whether it is good for anything is another question.
+fn judged(verified: &Verified) -> Result<ExitCode, Failure> {
+    match verified.outcome {
+        Outcome::Finished => Ok(ExitCode::SUCCESS),
+        Outcome::Aborted | Outcome::Failed => Err(Failure::text(
+            Class::GivenUp,
+            format!(
+                "the transcript holds; the ceremony was given up as {}, and what it made is for no use",
+                verified.outcome.as_str()
+            ),
+        )),
+    }
 }

@@ -85,7 +85,7 @@ fn a_file_is_kept_as_it_was_given_and_not_believed() {
     room.agree();
     let stops = |more: &[&str], says: &str| {
         let stopped = room.run(more);
-        assert_eq!(stopped.code, 7, "{}", stopped.stderr);
+        assert_eq!(stopped.code, 10, "{}", stopped.stderr);
         assert!(stopped.stderr.contains(says), "{}", stopped.stderr);
     };
     fs::write(&file, "of another key").unwrap();
@@ -251,7 +251,7 @@ fn in_earnest_a_key_may_have_an_attestation_more_and_not_less() {
         "{declared}"
     );
     let less = compare(&with, &plain);
-    assert_eq!(less.code, 8, "{}", less.stderr);
+    assert_eq!(less.code, 11, "{}", less.stderr);
     assert!(
         less.stdout.contains("steps.root-key.attestation.attribute"),
         "{}",

@@ -105,10 +105,8 @@ fn a_token_whose_attributes_are_wrong_or_not_told_makes_no_ca() {
         assert_eq!(again.code, 8, "{}", again.stderr);
         let why = ["--resume", "--declare", "failed", "--reason", "the token lies"];
         let ended = room.run(&why);
-        assert_eq!(ended.code, 0, "{}", ended.stderr);
-        let verified = verify(&room.file("out"));
-        assert_eq!(verified.code, 0, "{}", verified.stderr);
-        let verified = verified.json();
+        assert_eq!(ended.code, 13, "{}", ended.stderr);
+        let verified = verify(&room.file("out")).json_of(13);
         assert_eq!(verified["outcome"], "failed");
         assert!(
             verified["remarks"].to_string().contains("CKA_LOCAL"),
@@ -175,7 +173,7 @@ fn a_token_that_is_pulled_out_comes_back_and_nothing_is_made_twice() {
         for fault in ["device_removed", "lost"] {
             let what = format!("{function}={fault} after:{after}");
             let (room, pulled) = run_with(&what);
-            assert_eq!(pulled.code, 5, "{what}: {}", pulled.stderr);
+            assert_eq!(pulled.code, 10, "{what}: {}", pulled.stderr);
             assert!(
                 pulled.stderr.contains("CKR_DEVICE_REMOVED"),
                 "{what}: {}",
@@ -212,10 +210,8 @@ fn a_wrong_signature_is_found_and_ends_the_ceremony() {
         assert_eq!(again.code, 8, "{before}: {}", again.stderr);
         let why = ["--resume", "--declare", "failed", "--reason", "a wrong signature"];
         let ended = room.run(&why);
-        assert_eq!(ended.code, 0, "{before}: {}", ended.stderr);
-        let verified = verify(&room.file("out"));
-        assert_eq!(verified.code, 0, "{before}: {}", verified.stderr);
-        let remarks = verified.json()["remarks"].to_string();
+        assert_eq!(ended.code, 13, "{before}: {}", ended.stderr);
+        let remarks = verify(&room.file("out")).json_of(13)["remarks"].to_string();
         assert!(remarks.contains("is wrong"), "{before}: {remarks}");
     }
 }

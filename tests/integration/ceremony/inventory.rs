@@ -77,7 +77,7 @@ fn what_nothing_explains_stops_the_ceremony() {
 
     let files = stray(&before);
     let stopped = room.run(&["--transcript", &out]);
-    assert_eq!(stopped.code, 7, "{}", stopped.stderr);
+    assert_eq!(stopped.code, 10, "{}", stopped.stderr);
     assert!(
         stopped
             .stderr
@@ -86,7 +86,7 @@ fn what_nothing_explains_stops_the_ceremony() {
         stopped.stderr
     );
     let stopped = room.run(&["--resume", "--transcript", &out]);
-    assert_eq!(stopped.code, 7, "{}", stopped.stderr);
+    assert_eq!(stopped.code, 10, "{}", stopped.stderr);
     // Once somebody has taken it away it goes on, and what was there stands in the transcript.
     for file in files {
         fs::remove_file(file).unwrap();
@@ -233,7 +233,7 @@ fn looked_at() -> (Room, PathBuf) {
 fn half_a_pair_is_destroyed_only_where_somebody_asks_for_it() {
     let (room, _) = half_made();
     let refused = room.run(&["--resume"]);
-    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    assert_eq!(refused.code, 10, "{}", refused.stderr);
     assert!(
         refused.stderr.contains("--destroy root-key"),
         "{}",
@@ -241,7 +241,7 @@ fn half_a_pair_is_destroyed_only_where_somebody_asks_for_it() {
     );
     assert_eq!(room.objects().len(), 2);
     let refused = room.run(&["--resume", "--destroy", "root-ca"]);
-    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    assert_eq!(refused.code, 10, "{}", refused.stderr);
     assert_eq!(room.objects().len(), 2);
 
     let ended = room.run(&["--resume", "--destroy", "root-key"]);
@@ -289,7 +289,7 @@ fn what_is_no_longer_what_was_seen_is_not_destroyed() {
     let (room, public) = looked_at();
     fs::rename(room.file("public.half"), public).unwrap();
     let refused = room.run(&["--resume", "--destroy", "root-key"]);
-    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    assert_eq!(refused.code, 10, "{}", refused.stderr);
     assert!(
         refused.stderr.contains("is not what was seen"),
         "{}",
@@ -312,7 +312,7 @@ fn what_is_not_half_made_is_not_destroyed() {
         room.agree();
         assert_ne!(room.run(&[place, &result]).code, 0);
         let refused = room.run(&["--resume", "--destroy", "root-key"]);
-        assert_eq!(refused.code, 7, "{}", refused.stderr);
+        assert_eq!(refused.code, 10, "{}", refused.stderr);
         assert!(refused.stderr.contains("is not half-made"), "{}", refused.stderr);
         assert_eq!(room.objects().len(), 3);
         room.run(&["--resume"]).success();
@@ -341,7 +341,7 @@ fn a_destruction_goes_on_where_it_was_cut_off() {
         if again {
             // Nobody said yes yet: without the option nothing is destroyed.
             let refused = room.run(&["--resume"]);
-            assert_eq!(refused.code, 7, "{place} {event}: {}", refused.stderr);
+            assert_eq!(refused.code, 10, "{place} {event}: {}", refused.stderr);
             room.run(&["--resume", "--destroy", "root-key"]).success();
         } else {
             let ended = room.run(&["--resume"]);

@@ -70,7 +70,7 @@ fn a_ceremony_in_earnest_is_like_its_rehearsal() {
     other.replace("path_length = 1", "path_length = 2");
     other.finish();
     let refused = other.sealwright(&["ceremony", "compare", &other.path("out"), &second]);
-    assert_eq!(refused.code, 8, "{}", refused.stderr);
+    assert_eq!(refused.code, 11, "{}", refused.stderr);
     assert!(
         refused.stdout.contains("steps.root-ca.profile.path_length"),
         "{}",
@@ -105,7 +105,7 @@ fn an_object_that_no_transcript_explains_is_found() {
     // Two pairs, and two marks.
     assert_eq!(all.len(), 6);
     let none = inventory(&[]);
-    assert_eq!(none.code, 8, "{}", none.stderr);
+    assert_eq!(none.code, 12, "{}", none.stderr);
 
     // Somebody imports a key with the token's own tool.
     let key = room.path("stray.pem");
@@ -140,7 +140,7 @@ fn an_object_that_no_transcript_explains_is_found() {
         String::from_utf8_lossy(&imported.stderr)
     );
     let odd = inventory(&["--transcript", &out]);
-    assert_eq!(odd.code, 8, "{}", odd.stderr);
+    assert_eq!(odd.code, 12, "{}", odd.stderr);
     let odd: Vec<Value> = odd
         .stdout
         .lines()

@@ -2,19 +2,30 @@
 
 mod new_key;
 
-use std::{env, path::PathBuf};
+use std::{env, fs, path::PathBuf};
 
 use sealwright_hsm::{
     Error, KeySelector, Pin, PinError, PinSource, Pkcs11Uri, TokenSelector,
     statement::{PersonalToken, TokenSigner},
 };
-use sealwright_statement::{FileSigner, Signed, Signer, Statement};
+use sealwright_statement::{FileSigner, PublicKey, Signed, Signer, Statement, policy::Name};
 
 pub(crate) use self::new_key::make;
 use crate::{
     args::{SigningKey, TokenUse},
     failure::{Class, Failure, OrFail},
 };
+
+/// Reads `NAME=FILE`: somebody, and a public key of theirs in PEM.
+pub(crate) fn named_key(entry: &str) -> Result<(Name, PublicKey), Failure> {
+    let (name, file) = entry
+        .split_once('=')
+        .ok_or_else(|| Failure::text(Class::Usage, format!("{entry:?} is not NAME=FILE")))?;
+    let name = name.parse().or_fail(Class::Usage)?;
+    let text = fs::read_to_string(file).or_fail_doing(Class::Usage, format!("cannot read {file}"))?;
+    let key = PublicKey::from_pem(&text).or_fail_doing(Class::Input, format!("{file} is no public key"))?;
+    Ok((name, key))
+}
 
 /// Opens a key. On a token that reads the PIN, perhaps from a person, and logs in, once.
 pub(crate) fn open(key: &SigningKey, tokens: &TokenUse) -> Result<Box<dyn Signer>, Failure> {

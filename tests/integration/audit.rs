@@ -13,7 +13,7 @@ use prost::Message as _;
 use prost_types::{Struct, Value, value::Kind};
 use sealwright_identity::Digest;
 use sealwright_proto::gate::Evidence;
-use sealwright_tests::{Client, Csr, Home, Outcome, client::request, run};
+use sealwright_tests::{Client, Csr, Home, Outcome, client::request, run, who_allowed};
 use serde_json::{Value as Json, json};
 
 use forge::{Entry, Fields, Ledger};
@@ -177,16 +177,7 @@ async fn a_certificate_leads_to_its_policies_and_a_policy_to_its_certificates() 
     assert_eq!(list(&["--policy", "baseline", "--limit", "2"]).len(), 2);
 
     let serial = hour[0]["serial"].as_str().unwrap();
-    let page = run([
-        "who-allowed",
-        "--home",
-        place,
-        "--serial",
-        serial,
-        "--output",
-        "json",
-    ])
-    .json();
+    let page = who_allowed(home.path(), serial);
     assert_eq!(page["certificate"]["serial"], serial);
     assert_eq!(page["certificate"]["outcome"], "issued");
     assert_eq!(page["asked_by"]["kubernetes"]["service_account"], "web");
@@ -396,6 +387,16 @@ async fn damage_is_found_before_anything_is_said() {
 }
 
 /// Whoever holds the whole ledger can write all hashes anew. What is recorded must still be true.
+/// What a replay found, each once where several follow each other.
+fn codes(said: &serde_json::Value) -> Vec<String> {
+    let found = said["findings"].as_array().unwrap().iter();
+    let mut codes: Vec<String> = found
+        .map(|finding| finding["code"].as_str().unwrap().to_owned())
+        .collect();
+    codes.dedup();
+    codes
+}
+
 #[tokio::test]
 async fn a_ledger_that_was_rewritten_whole_is_contradicted() {
     let home = filled().await;
@@ -406,14 +407,7 @@ async fn a_ledger_that_was_rewritten_whole_is_contradicted() {
         fs::write(&bundle, rewritten(&text, forge)).unwrap();
         let outcome = replay(&bundle, &anchor, &[]);
         let said = report(&outcome);
-        let mut codes: Vec<String> = said["findings"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|finding| finding["code"].as_str().unwrap().to_owned())
-            .collect();
-        codes.dedup();
-        (outcome.code, codes)
+        (outcome.code, codes(&said))
     };
     assert_eq!(
         forged(&|_| {}),

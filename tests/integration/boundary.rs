@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use sealwright_tests::{Client, Csr, Home, Process, command::binary};
+use sealwright_tests::{Client, Csr, Home, Process, command::binary, dev_token};
 
 const NOBODY: u32 = 65534;
 
@@ -33,22 +33,10 @@ fn processes(supervisor: u32) -> [Process; 3] {
 }
 
 async fn signs(home: &Home, server: &str) {
-    let token = sealwright_tests::run([
-        "dev",
-        "token",
-        "--home",
-        home.path().to_str().unwrap(),
-        "--namespace",
-        "default",
-        "--service-account",
-        "web",
-    ]);
+    let token = dev_token(home.path(), "default", "web");
     let client = Client::connect_to(server, &home.file("roots.pem")).await;
     let csr = Csr::ztunnel("spiffe://cluster.local/ns/default/sa/web");
-    client
-        .create(token.success().trim_end(), &csr.pem, 60)
-        .await
-        .unwrap();
+    client.create(&token, &csr.pem, 60).await.unwrap();
 }
 
 #[tokio::test]

@@ -7,9 +7,8 @@ use std::{
 };
 
 use sealwright_tests::{
-    Client, Csr,
+    Client, Csr, dev_token,
     fault::{Faulty, Scene, WEB},
-    run,
 };
 
 fn root() -> &'static Path {
@@ -150,21 +149,9 @@ async fn every_metric_is_documented_and_every_documented_one_is_there() {
 /// One certificate, one denial, one fault that is repaired.
 async fn exercise(faulty: &Faulty, scene: &Scene<'_>) {
     scene.ask().await.unwrap();
-    let home = faulty.home.path().to_str().unwrap();
-    let token = run([
-        "dev",
-        "token",
-        "--home",
-        home,
-        "--namespace",
-        "kube-system",
-        "--service-account",
-        "web",
-    ]);
+    let token = dev_token(faulty.home.path(), "kube-system", "web");
     let client = Client::connect_to(scene.serving.grpc(), &faulty.home.file("roots.pem")).await;
-    let denied = client
-        .create(token.success().trim_end(), &Csr::ztunnel(WEB).pem, 60)
-        .await;
+    let denied = client.create(&token, &Csr::ztunnel(WEB).pem, 60).await;
     denied.unwrap_err();
     faulty.inject("sign=logout count:1");
     scene.ask().await.unwrap();

@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use sealwright_tests::{
     Client, Csr, Home, Process, Signer,
     client::request,
+    dev_token,
     fault::{Faulty, WEB},
     run,
     signer::signal,
@@ -114,21 +115,6 @@ struct Told {
     answers: String,
 }
 
-fn dev_token(home: &Path, namespace: &str) -> String {
-    let home = home.to_str().unwrap();
-    let arguments = [
-        "dev",
-        "token",
-        "--home",
-        home,
-        "--namespace",
-        namespace,
-        "--service-account",
-        "web",
-    ];
-    run(arguments).success().trim_end().to_owned()
-}
-
 /// A token of a key that nobody trusts.
 fn foreign(like: &str) -> String {
     let claims = forms::URL_SAFE_NO_PAD
@@ -152,8 +138,8 @@ async fn exercise(home: &Path, server: &str) -> Told {
     for name in ["jwt-issuer.key", "front/serving-key.pem"] {
         secrets.add_key(name, &fs::read_to_string(home.join(name)).unwrap());
     }
-    let good = dev_token(home, "default");
-    let denied = dev_token(home, "kube-system");
+    let good = dev_token(home, "default", "web");
+    let denied = dev_token(home, "kube-system", "web");
     let foreign = foreign(&good);
     let (head, signature) = good.rsplit_once('.').unwrap();
     let turned: String = signature.chars().rev().collect();
@@ -334,7 +320,7 @@ async fn no_secret_leaves_a_signer_that_says_all_it_can() {
 
     // Faults: what the token and the module say is logged too.
     let client = Client::connect_to(serving.grpc(), &home.file("roots.pem")).await;
-    let token = dev_token(home.path(), "default");
+    let token = dev_token(home.path(), "default", "web");
     told.secrets.add_token("another", &token);
     let csr = Csr::ztunnel(WEB).pem;
     for fault in ["sign=general_error", "sign=logout count:1", "sign=absurd_length"] {

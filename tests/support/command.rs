@@ -73,3 +73,28 @@ pub fn run<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) ->
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
+
+/// A token of the home's own issuer.
+pub fn dev_token(home: &Path, namespace: &str, service_account: &str) -> String {
+    let home = home.to_str().unwrap();
+    let of = ["--namespace", namespace, "--service-account", service_account];
+    let token = run(["dev", "token", "--home", home].into_iter().chain(of));
+    token.success().trim_end().to_owned()
+}
+
+/// The page of `who-allowed`.
+pub fn who_allowed(home: &Path, serial: &str) -> serde_json::Value {
+    let home = home.to_str().unwrap();
+    let of = ["--serial", serial, "--output", "json"];
+    run(["who-allowed", "--home", home].into_iter().chain(of)).json()
+}
+
+/// A roster of policy approvers in a file: somebody alone, with a new key beside it.
+pub fn roster_of_one(name: &str, out: &Path) {
+    let key = out.with_extension("key");
+    run(["policy", "keygen", "--out", key.to_str().unwrap()]).success();
+    let person = format!("{name}={}.pub", key.display());
+    let people = ["--author", &person, "--approver", &person];
+    let out = ["--threshold", "1", "--out", out.to_str().unwrap()];
+    run(["policy", "roster"].into_iter().chain(people).chain(out)).success();
+}

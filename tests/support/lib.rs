@@ -31,7 +31,7 @@ pub mod signing;
 pub mod tokens;
 
 pub use client::{Client, Metadata};
-pub use command::{Outcome, binary, run};
+pub use command::{Outcome, dev_token, roster_of_one, run, who_allowed};
 pub use csr::Csr;
 pub use home::Home;
 pub use issued::Issued;

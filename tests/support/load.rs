@@ -24,7 +24,7 @@ use tonic::{
 use tonic_types::StatusExt as _;
 use tower::ServiceExt as _;
 
-use crate::{Client, Csr, Home, Process, Serving, run};
+use crate::{Client, Csr, Home, Process, Serving, dev_token};
 
 const METHOD: &str = "/istio.v1.auth.IstioCertificateService/CreateCertificate";
 
@@ -55,10 +55,7 @@ impl Stage {
 
     /// A token of a service account.
     pub fn token(&self, account: &str) -> String {
-        let home = self.home.path().to_str().unwrap();
-        let words = ["dev", "token", "--home", home, "--namespace", "default"];
-        let token = run(words.into_iter().chain(["--service-account", account]));
-        token.success().trim_end().to_owned()
+        dev_token(self.home.path(), "default", account)
     }
 
     /// Somebody with a connection of its own.

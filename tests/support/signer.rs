@@ -11,7 +11,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{Forge, command::binary, run};
+use crate::{Forge, command::binary, dev_token, run};
 
 /// A signer in a home of its own.
 #[derive(Debug)]
@@ -132,18 +132,7 @@ impl Signer {
 
     /// A token as `sealwright dev token` makes it.
     pub fn token(&self, namespace: &str, service_account: &str) -> String {
-        let home = self.home().to_str().unwrap();
-        let arguments = [
-            "dev",
-            "token",
-            "--home",
-            home,
-            "--namespace",
-            namespace,
-            "--service-account",
-            service_account,
-        ];
-        run(arguments).success().trim_end().to_owned()
+        dev_token(self.home(), namespace, service_account)
     }
 
     /// A maker of other tokens, with the same key.

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, path::Path, process::ExitCode, time::Duration};
 use sealwright_ceremony::{CeremonyId, LintedPlan, Person, Role, Roster};
 use sealwright_hsm::ceremony::hash_file;
 use sealwright_identity::{Clock as _, Digest, SystemClock, Timestamp};
-use sealwright_statement::{PublicKey, Sealed, policy::Name};
+use sealwright_statement::{Sealed, policy::Name};
 use serde::Serialize;
 
 use super::{about, spoken, text};
@@ -14,6 +14,7 @@ use crate::{
     failure::{Class, Failure, OrFail},
     files::{self, quoted},
     output::{self, Output},
+    signing,
 };
 
 const PLAN: &str = include_str!("begin/plan.toml");
@@ -40,12 +41,7 @@ pub(super) fn roster(args: &NewRosterArgs, output: Output) -> Result<ExitCode, F
     ];
     for (role, entries) in all {
         for entry in entries {
-            let (name, file) = entry
-                .split_once('=')
-                .ok_or_else(|| Failure::text(Class::Usage, format!("{entry:?} is not NAME=FILE")))?;
-            let name: Name = name.parse().or_fail_doing(Class::Usage, format!("{name:?}"))?;
-            let key = PublicKey::from_pem(&text(Path::new(file))?)
-                .or_fail_doing(Class::Input, format!("{file} is no public key"))?;
+            let (name, key) = signing::named_key(entry)?;
             let person = people.entry(name.clone()).or_insert_with(|| Person {
                 name,
                 roles: Vec::new(),

@@ -82,7 +82,7 @@ fn the_practice_run_of_the_documents_is_one() {
         });
     assert_ne!(unasked, block);
     let folder = tempfile::tempdir().unwrap();
-    let program = sealwright_tests::binary();
+    let program = sealwright_tests::command::binary();
     let path = format!("{}:/usr/bin:/bin", program.parent().unwrap().display());
     let shell = std::process::Command::new("bash")
         .args(["-euc", &unasked])

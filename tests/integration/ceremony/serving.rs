@@ -8,7 +8,7 @@ use sealwright_tests::{
     Home, Outcome, Serving,
     ceremony::{PIN, Room, copy, verify},
     command::binary,
-    run,
+    dev_token, roster_of_one, run,
 };
 
 use crate::audit::{export, forge::Ledger, replay, report};
@@ -32,18 +32,8 @@ pub(super) fn home_of(room: &Room) -> Home {
 
 /// Asks a home's signer for a certificate, with a token of that home.
 pub(super) fn issue(home: &Home, serving: &Serving, out: &str) -> Outcome {
-    let path = home.path().to_str().unwrap();
-    let token = run([
-        "dev",
-        "token",
-        "--home",
-        path,
-        "--namespace",
-        "default",
-        "--service-account",
-        "web",
-    ]);
-    fs::write(home.file("token.txt"), token.success()).unwrap();
+    let token = dev_token(home.path(), "default", "web");
+    fs::write(home.file("token.txt"), token).unwrap();
     let own = home.file("own-roots.pem");
     let roots = if own.exists() {
         own
@@ -111,22 +101,8 @@ fn what_comes_from_a_rehearsal_is_refused_in_earnest() {
 #[tokio::test]
 async fn the_first_approvers_come_from_the_ceremony() {
     let mut room = Room::of("p256", false);
-    let (key, roster) = (room.path("ann.key"), room.path("approvers.txt"));
-    run(["policy", "keygen", "--out", &key]).success();
-    let ann = format!("ann={key}.pub");
-    run([
-        "policy",
-        "roster",
-        "--threshold",
-        "1",
-        "--author",
-        &ann,
-        "--approver",
-        &ann,
-        "--out",
-        &roster,
-    ])
-    .success();
+    let roster = room.file("approvers.txt");
+    roster_of_one("ann", &roster);
     let armoured = fs::read_to_string(&roster).unwrap();
     room.replace(
         "[issuer]",
@@ -206,25 +182,11 @@ async fn the_first_approvers_come_from_the_ceremony() {
 
 /// The file of another roster.
 fn others(room: &Room) -> std::path::PathBuf {
-    let (key, roster) = (room.path("bob.key"), room.path("others.txt"));
-    if !room.file("others.txt").exists() {
-        run(["policy", "keygen", "--out", &key]).success();
-        let bob = format!("bob={key}.pub");
-        let arguments = [
-            "policy",
-            "roster",
-            "--threshold",
-            "1",
-            "--author",
-            &bob,
-            "--approver",
-            &bob,
-            "--out",
-            &roster,
-        ];
-        run(arguments).success();
+    let roster = room.file("others.txt");
+    if !roster.exists() {
+        roster_of_one("bob", &roster);
     }
-    room.file("others.txt")
+    roster
 }
 
 /// Where there is no `openssl`, practice goes on and says so.

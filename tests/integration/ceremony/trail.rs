@@ -9,7 +9,7 @@ use sealwright_tests::{
     Client, Csr, Home, Outcome, Serving,
     ceremony::{Room, copy, files, sum_up},
     client::request,
-    run,
+    dev_token, roster_of_one, who_allowed,
 };
 use serde_json::{Value, json};
 
@@ -89,19 +89,7 @@ async fn the_ledger_has_the_ceremony_before_the_first_certificate() {
     let issued = issue(&home, &serving, &room.path("web")).json();
     assert_eq!(serving.stop(), 0);
 
-    let who = |home: &Home| {
-        let (path, serial) = (home.path().to_str().unwrap(), issued["serial"].as_str().unwrap());
-        run([
-            "who-allowed",
-            "--serial",
-            serial,
-            "--home",
-            path,
-            "--output",
-            "json",
-        ])
-        .json()
-    };
+    let who = |home: &Home| who_allowed(home.path(), issued["serial"].as_str().unwrap());
     let key = who(&home)["issuer_key"].clone();
     assert_eq!(key["transcript"], ended["digest"], "{key:#}");
     assert_eq!(key["signed_by"], json!(["anna", "bert"]), "{key:#}");
@@ -327,22 +315,7 @@ async fn in_earnest_a_transcript_in_earnest_is_needed() {
     let home = apart(&room);
     home.without_policies();
     home.append("[policy_sets]\nroster = \"approvers.txt\"");
-    let (key, roster) = (room.path("ann.key"), home.file("approvers.txt"));
-    run(["policy", "keygen", "--out", &key]).success();
-    let ann = format!("ann={key}.pub");
-    run([
-        "policy",
-        "roster",
-        "--threshold",
-        "1",
-        "--author",
-        &ann,
-        "--approver",
-        &ann,
-        "--out",
-        roster.to_str().unwrap(),
-    ])
-    .success();
+    roster_of_one("ann", &home.file("approvers.txt"));
 
     // Nothing is named.
     let text = fs::read_to_string(home.config()).unwrap();
@@ -394,17 +367,7 @@ async fn an_issuer_without_a_ceremony_is_told_of_everywhere_and_others_go_on() {
     let serving = home.serve();
     let page = serving.wait_until(503, "issuers.direct.ceremony").await;
     assert!(page.contains("gate: issuer default: ceremony: none"), "{page}");
-    let token = run([
-        "dev",
-        "token",
-        "--home",
-        home.path().to_str().unwrap(),
-        "--namespace",
-        "default",
-        "--service-account",
-        "web",
-    ]);
-    let token = token.success().trim().to_owned();
+    let token = dev_token(home.path(), "default", "web");
     let port = serving.grpc().rsplit(':').next().unwrap();
     let client = Client::connect_to(&format!("localhost:{port}"), &home.file("roots.pem")).await;
     let csr = Csr::ztunnel("spiffe://cluster.local/ns/default/sa/web").pem;

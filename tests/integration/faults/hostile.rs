@@ -11,7 +11,7 @@ use std::{
 };
 
 use prost_types::{Struct, Value, value::Kind};
-use sealwright_tests::{Client, Csr, Home, client::request, fault::WEB, run};
+use sealwright_tests::{Client, Csr, Home, client::request, dev_token, fault::WEB};
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -82,20 +82,10 @@ async fn hostile_policies_of_another_issuer() {
     }
     let serving = home.serve();
     serving.wait_until(200, "").await;
-    let path = home.path().to_str().unwrap();
-    let token = run([
-        "dev",
-        "token",
-        "--home",
-        path,
-        "--namespace",
-        "default",
-        "--service-account",
-        "web",
-    ]);
+    let token = dev_token(home.path(), "default", "web");
     let asker = Asker {
         client: Client::connect_to(serving.grpc(), &home.file("roots.pem")).await,
-        bearer: format!("Bearer {}", token.success().trim_end()),
+        bearer: format!("Bearer {}", token),
         csr: Csr::ztunnel(WEB).pem,
     };
     asker.others().await;

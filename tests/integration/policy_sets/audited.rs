@@ -1,6 +1,6 @@
 //! What people agreed to, read back by an auditor: from a certificate to the people, and from the people to certificates.
 
-use sealwright_tests::run;
+use sealwright_tests::{run, who_allowed};
 use serde_json::{Value, json};
 
 use super::{ask, people::Deployment};
@@ -20,16 +20,7 @@ async fn what_people_agreed_to_is_replayed_and_leads_to_its_certificates() {
     deployment.found(2);
     ask(&deployment).await.unwrap();
 
-    // Set 3, by two of three; its policy lets the caller pass.
-    let settings = json!({"trust_domains": ["cluster.local"], "namespaces": ["default"]});
-    let pushed = deployment.push("narrow", settings, "dan");
-    let report_of = pushed.report_of_revision();
-    let proposed = deployment.propose(&["--enforce", &pushed.revision, "--report", &report_of]);
-    let set = proposed["set"].as_str().unwrap();
-    for person in ["ann", "bob"] {
-        deployment.approve(person, set).success();
-    }
-    deployment.policy("admin", &["activate", set]).success();
+    let (pushed, set) = deployment.narrowed();
     ask(&deployment).await.unwrap();
 
     // Set 4 is set 2 again, and the revision is gone for ever.
@@ -44,18 +35,8 @@ async fn what_people_agreed_to_is_replayed_and_leads_to_its_certificates() {
     // The certificate leads to the people.
     let third = list(&deployment, &["--set", "3"]);
     assert_eq!(third.len(), 1, "{third:?}");
-    let home = deployment.home.path().to_str().unwrap();
     let serial = third[0]["serial"].as_str().unwrap();
-    let page = run([
-        "who-allowed",
-        "--home",
-        home,
-        "--serial",
-        serial,
-        "--output",
-        "json",
-    ])
-    .json();
+    let page = who_allowed(deployment.home.path(), serial);
     let found = &page["policy_set"];
     assert_eq!(
         (&found["number"], &found["digest"]),
@@ -78,6 +59,7 @@ async fn what_people_agreed_to_is_replayed_and_leads_to_its_certificates() {
     assert_eq!(revision["digest"], pushed.revision, "{page:#}");
     assert_eq!(revision["pushed_by"], json!(["dan"]), "{page:#}");
     assert_eq!(revision["revoked"], true, "{page:#}");
+    let report_of = pushed.report_of_revision();
     let admitted = report_of.split_once('=').unwrap().1;
     assert_eq!(revision["admission_report"], admitted, "{page:#}");
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sealwright_tests::run;
+use sealwright_tests::{run, who_allowed};
 use serde_json::json;
 use tonic::Code;
 
@@ -95,16 +95,7 @@ async fn a_canary_that_denies_everybody_is_stopped_and_all_are_served_again() {
     let list = ["log", "list", "--home", home, "--set", "2", "--output", "json"];
     let last = run(list).json_lines().pop().unwrap();
     let serial = last["serial"].as_str().unwrap();
-    let who = [
-        "who-allowed",
-        "--home",
-        home,
-        "--serial",
-        serial,
-        "--output",
-        "json",
-    ];
-    let page = run(who).json();
+    let page = who_allowed(deployment.home.path(), serial);
     let stops = &page["policy_set"]["stopped_canaries"];
     assert_eq!(stops[0]["revision"], strict.revision.as_str(), "{page:#}");
     assert_eq!(stops[0]["denied"], denied, "{page:#}");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use sealwright_tests::{Home, Outcome, Signer, run};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Names of callers, with the roles that their identities have.
 const CALLERS: [(&str, &str); 3] = [
@@ -161,6 +161,20 @@ impl Deployment {
     }
 
     /// The stock policy with other settings, signed by its author.
+    /// Set 3, by two of three; its policy, which dan pushed, lets the namespace `default` pass.
+    pub(super) fn narrowed(&self) -> (Pushed, String) {
+        let settings = json!({"trust_domains": ["cluster.local"], "namespaces": ["default"]});
+        let pushed = self.push("narrow", settings, "dan");
+        let report_of = pushed.report_of_revision();
+        let proposed = self.propose(&["--enforce", &pushed.revision, "--report", &report_of]);
+        let set = proposed["set"].as_str().unwrap().to_owned();
+        for person in ["ann", "bob"] {
+            self.approve(person, &set).success();
+        }
+        self.policy("admin", &["activate", &set]).success();
+        (pushed, set)
+    }
+
     pub(super) fn push(&self, name: &str, settings: Value, author: &str) -> Pushed {
         let module = self.home.file("policies/baseline.wasm");
         self.push_module(&module, name, settings, Some(author))

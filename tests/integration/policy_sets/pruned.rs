@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs};
 
-use sealwright_tests::{Client, Csr, run};
+use sealwright_tests::{Client, Csr, who_allowed};
 use serde_json::{Value, json};
 
 use super::{WEB, people::Deployment};
@@ -31,15 +31,7 @@ async fn people_are_found_after_all_that_they_allowed_was_pruned() {
     let deployment = Deployment::new().await;
     super::ask(&deployment).await.unwrap();
     deployment.found(2);
-    let settings = json!({"trust_domains": ["cluster.local"], "namespaces": ["default"]});
-    let pushed = deployment.push("narrow", settings, "dan");
-    let report_of = pushed.report_of_revision();
-    let proposed = deployment.propose(&["--enforce", &pushed.revision, "--report", &report_of]);
-    let set = proposed["set"].as_str().unwrap();
-    for person in ["ann", "bob"] {
-        deployment.approve(person, set).success();
-    }
-    deployment.policy("admin", &["activate", set]).success();
+    deployment.narrowed();
     super::ask(&deployment).await.unwrap();
     super::ask(&deployment).await.unwrap();
     deployment.settle();
@@ -72,17 +64,7 @@ async fn people_are_found_after_all_that_they_allowed_was_pruned() {
         .iter()
         .rfind(|row| row["identity"] == WEB && row["outcome"] == "issued");
     let serial = issued.unwrap()["serial"].as_str().unwrap();
-    let place = home.path().to_str().unwrap();
-    let page = run([
-        "who-allowed",
-        "--home",
-        place,
-        "--serial",
-        serial,
-        "--output",
-        "json",
-    ])
-    .json();
+    let page = who_allowed(home.path(), serial);
     let people: Vec<_> = page["policy_set"]["approvals"]
         .as_array()
         .unwrap()

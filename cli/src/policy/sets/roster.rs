@@ -1,29 +1,23 @@
 //! `policy roster`.
 
-use std::{collections::BTreeMap, path::Path, process::ExitCode};
+use std::{collections::BTreeMap, process::ExitCode};
 
-use sealwright_statement::{
-    PublicKey,
-    policy::{Name, Person, Role, Roster},
-};
+use sealwright_statement::policy::{Name, Person, Role, Roster};
 
 use super::wire;
 use crate::{
     args::RosterArgs,
-    failure::{Class, Failure, OrFail},
+    failure::Failure,
     files,
     output::{self, Output},
+    signing,
 };
 
 pub(super) fn run(args: &RosterArgs, output: Output) -> Result<ExitCode, Failure> {
     let mut people: BTreeMap<Name, Person> = BTreeMap::new();
     for (role, entries) in [(Role::Author, &args.author), (Role::Approver, &args.approver)] {
         for entry in entries {
-            let (name, file) = entry
-                .split_once('=')
-                .ok_or_else(|| Failure::text(Class::Usage, format!("{entry:?} is not NAME=FILE")))?;
-            let name: Name = name.parse().or_fail(Class::Usage)?;
-            let key = public(Path::new(file))?;
+            let (name, key) = signing::named_key(entry)?;
             let person = people.entry(name.clone()).or_insert_with(|| Person {
                 name,
                 roles: Vec::new(),
@@ -63,10 +57,4 @@ pub(super) fn run(args: &RosterArgs, output: Output) -> Result<ExitCode, Failure
         )?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn public(path: &Path) -> Result<PublicKey, Failure> {
-    let text = std::fs::read_to_string(path)
-        .or_fail_doing(Class::Usage, format!("cannot read {}", path.display()))?;
-    PublicKey::from_pem(&text).or_fail_doing(Class::Input, format!("{} is no public key", path.display()))
 }

@@ -12,7 +12,7 @@ use sealwright_statement::{
 use sealwright_tests::Home;
 
 use crate::audit::{
-    CONTRADICTED, export, filled,
+    CONTRADICTED, codes, export, filled,
     forge::{Fields, Ledger},
     replay, report,
 };
@@ -177,16 +177,9 @@ impl Peopled {
         fs::write(&file, ledger.written()).unwrap();
         let outcome = replay(file.to_str().unwrap(), &self.home.file("roots.pem"), more);
         let said = report(&outcome);
-        let mut codes: Vec<String> = said["findings"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|finding| finding["code"].as_str().unwrap().to_owned())
-            .collect();
-        codes.dedup();
         Found {
             code: outcome.code,
-            codes,
+            codes: codes(&said),
             said,
         }
     }

@@ -277,7 +277,8 @@ impl Sets {
             set.statement.restores,
             entry,
         );
-        let approved = policy::judge(set, &case).map_err(|error| wrong(&Chain(&error).to_string()))?;
+        let approved =
+            policy::judge_recorded(set, &case).map_err(|error| wrong(&Chain(&error).to_string()))?;
         let activated = Activated {
             canaries: Canaries::new(&approved.set().statement, self.counts),
             set: approved.set().statement.clone(),

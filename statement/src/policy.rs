@@ -23,7 +23,8 @@ pub use enforcing::{Revisions, bucket, enforcing, shadows};
 pub use name::{Name, NameError};
 pub use quorum::{
     Approved, ApprovedRevocation, Case, Counted, MAX_ROLLBACK_WINDOW, MAX_WINDOW, Pushers, QuorumError,
-    ROLLBACK_AGE, Restorable, Uncounted, Verdict, approvers, assess, judge, judge_revocation, pushers,
+    ROLLBACK_AGE, Restorable, Uncounted, Verdict, approvers, assess, judge, judge_recorded, judge_revocation,
+    pushers,
 };
 pub use revision::{Limits, MAX_SETTINGS_BYTES, Revision};
 pub use revocation::Revocation;

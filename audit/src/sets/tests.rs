@@ -196,6 +196,25 @@ fn what_holds_takes_effect_and_names_who_agreed() {
     assert_eq!(book.sets.activated(1).unwrap().until, Some(NOW));
 }
 
+/// An earlier release took it.
+#[test]
+fn a_rollback_may_have_lain_about_for_a_month() {
+    let mut book = Book::new();
+    let (a, b) = (book.revision("a"), book.revision("b"));
+    book.activate(book.next(&[&a]), &[&a]).unwrap();
+    book.activate(book.next(&[&b]), &[&b]).unwrap();
+    let back = |book: &Book, days: u32| {
+        let mut back = book.next(&[&a]);
+        back.restores = Some(1);
+        back.not_after = back.not_before.saturating_add(DAY * days);
+        back
+    };
+    let problem = book.activate(back(&book, 31), &[]).unwrap_err();
+    assert!(problem.to_string().contains("at most 30 days"), "{problem}");
+    book.activate(back(&book, 30), &[]).unwrap();
+    assert_eq!(book.due(WEB).unwrap(), ["a"]);
+}
+
 #[test]
 fn what_does_not_hold_changes_nothing() {
     let mut book = Book::new();

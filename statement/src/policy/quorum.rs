@@ -28,7 +28,8 @@ use crate::statement::{Preimage, Sealed, Statement};
 /// The longest time between a set's not-before and not-after.
 pub const MAX_WINDOW: Duration = Duration::from_secs(30 * 86_400);
 
-/// The same for a rollback. One that is signed ahead of need lies about until then.
+/// The same for a rollback that is to take effect. One that is signed ahead of need lies about until then. Of one that
+/// took effect already [`MAX_WINDOW`] is asked ([`judge_recorded`]): earlier releases let it lie about as long as any set.
 pub const MAX_ROLLBACK_WINDOW: Duration = Duration::from_secs(7 * 86_400);
 
 /// How long after a set was last in force a rollback may bring it back.
@@ -162,14 +163,38 @@ pub fn judge(set: &Signed<Set>, case: &Case<'_>) -> Result<Approved, QuorumError
     })
 }
 
+/// As [`judge`], of a set that took effect already, by an entry of a ledger that is read again.
+///
+/// # Errors
+/// As for [`judge`].
+pub fn judge_recorded(set: &Signed<Set>, case: &Case<'_>) -> Result<Approved, QuorumError> {
+    let verdict = assess_within(set, case, MAX_WINDOW)?;
+    Ok(Approved {
+        set: set.clone(),
+        verdict: enough(verdict)?,
+    })
+}
+
 /// As [`judge`], but without asking whether enough agreed yet: for those who collect approvals.
 ///
 /// # Errors
 /// With the first thing that speaks against the set, signatures aside.
 pub fn assess(set: &Signed<Set>, case: &Case<'_>) -> Result<Verdict, QuorumError> {
+    assess_within(set, case, MAX_ROLLBACK_WINDOW)
+}
+
+fn assess_within(
+    set: &Signed<Set>,
+    case: &Case<'_>,
+    rollback_window: Duration,
+) -> Result<Verdict, QuorumError> {
     let statement = &set.statement;
     rules::in_turn(statement, case)?;
-    rules::in_time(statement, case.now)?;
+    let window = match statement.restores {
+        Some(_) => rollback_window,
+        None => MAX_WINDOW,
+    };
+    rules::in_time(statement, case.now, window)?;
     rules::roster(statement, case)?;
     rules::entries(statement, case)?;
     rules::restores(statement, case)?;

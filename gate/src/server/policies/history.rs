@@ -137,10 +137,11 @@ impl History {
     /// What requests meet.
     pub(super) fn in_force(&self, deployment: Digest) -> InForce {
         let approvals = self.sets.iter().map(|(number, set)| (*number, set.approvals));
+        let revisions = self.active().map(|active| self.revisions_of(&active.set));
         InForce::new(
             self.active(),
             deployment,
-            &self.revisions,
+            revisions.unwrap_or_default(),
             &self.revoked,
             approvals.collect(),
         )
@@ -154,6 +155,16 @@ impl History {
         around: Surroundings,
     ) -> Result<Approved, QuorumError> {
         self.with(set, brought, around, policy::judge)
+    }
+
+    /// As [`Self::judge`], of a set that took effect already.
+    pub(super) fn judge_recorded(
+        &mut self,
+        set: &Signed<Set>,
+        brought: &Brought,
+        around: Surroundings,
+    ) -> Result<Approved, QuorumError> {
+        self.with(set, brought, around, policy::judge_recorded)
     }
 
     /// How a set stands, whether or not enough agreed yet.

@@ -78,17 +78,13 @@ impl InForce {
     pub(super) fn new(
         active: Option<&Activated>,
         deployment: Digest,
-        all: &Revisions,
+        revisions: Revisions,
         revoked: &BTreeSet<Digest>,
         approvals: BTreeMap<u64, u32>,
     ) -> Self {
         let active = active.map(|active| {
             let set = &active.set;
             let stopped: BTreeSet<Digest> = active.stops.keys().copied().collect();
-            let named = set.entries.iter().map(|entry| entry.revision);
-            let revisions: Revisions = named
-                .filter_map(|digest| Some((digest, all.get(&digest)?.clone())))
-                .collect();
             let policies = revisions.iter().map(|(digest, revision)| {
                 let identity = PolicyIdentity {
                     name: revision.policy.as_str().into(),

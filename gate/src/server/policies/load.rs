@@ -118,7 +118,7 @@ impl Entry {
         let set: Signed<Set> = self.statement()?;
         let brought = self.brought()?;
         let around = self.around(set.statement.deployment, history);
-        let approved = history.judge(&set, &brought, around);
+        let approved = history.judge_recorded(&set, &brought, around);
         let approved = approved.map_err(|source| self.quorum(source))?;
         history
             .apply(&approved, &brought, self.entry.judged_at, self.entry.seeded)

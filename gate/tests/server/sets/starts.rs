@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
-use sealwright_gate::server::{Command, EXIT_CONFIG, EXIT_STATE};
+use sealwright_gate::server::{Command, EXIT_CONFIG, EXIT_STATE, ledger_path};
+use sealwright_identity::{Clock, SystemClock};
+use sealwright_ledger::{BlobKind, Ledger, LedgerConfig, PolicyEntry, PolicyEvent, StatementRef};
 use sealwright_runtime::Chain;
 use sealwright_statement::policy::Mode;
 
@@ -155,7 +159,7 @@ fn a_rehearsal_follows_its_configuration_until_a_set_comes_by_statement() {
             fs::write(world.folder.join("second.wasm"), b"changed").unwrap();
             running.commands.send(Command::Reload).await.unwrap();
             while front.state().await.number < 2 {
-                tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
             running.issue(world.order().request()).await.unwrap();
             assert_eq!(running.newest().await["set"], 2);
@@ -175,6 +179,75 @@ fn a_rehearsal_follows_its_configuration_until_a_set_comes_by_statement() {
             world.file.issuers[0].policies.clear();
             let running = world.start().await;
             running.issue(decided(&world, 3, &[&a]).request()).await.unwrap();
+            running.end().await;
+        },
+    );
+}
+
+/// It was taken when a rollback might lie about as long as any set.
+#[test]
+fn a_rollback_of_a_month_is_read_again_and_none_is_taken() {
+    alone(
+        "sets::starts::a_rollback_of_a_month_is_read_again_and_none_is_taken",
+        async |mut world| {
+            let people = People::new(2);
+            people.settle(&mut world);
+            let running = world.start().await;
+            let front = Front::new(&world, &running, &people);
+            let (old, new) = (revision("a", b"old"), revision("a", b"new"));
+            front.push(&old, b"old").await;
+            front.push(&new, b"new").await;
+            let (old_entries, new_entries) =
+                (vec![entry(&old, Mode::Enforce)], vec![entry(&new, Mode::Enforce)]);
+            front.activate(old_entries.clone()).await;
+            front.activate(new_entries.clone()).await;
+            let of_a_month = async |front: &Front<'_>, entries: Vec<_>, restores| {
+                let mut set = front.next(entries).await;
+                set.not_after = set.not_before.saturating_add(Duration::from_secs(30 * 86_400));
+                set.restores = Some(restores);
+                let set = front.agreed(set);
+                let refused = front.enact(&set).await.unwrap_err();
+                assert!(
+                    refused.to_string().contains("at most 7 days are possible"),
+                    "{refused}"
+                );
+                set
+            };
+            let back = of_a_month(&front, old_entries, 1).await;
+            running.end().await;
+
+            let path = ledger_path(&world.file.gate.home);
+            let ledger = Ledger::open(&path, LedgerConfig::default(), Arc::new(SystemClock))
+                .await
+                .unwrap();
+            let armoured = back.to_string();
+            let blob = ledger
+                .put_blob(BlobKind::Statement, armoured.as_bytes())
+                .await
+                .unwrap();
+            let statement = back.statement.digest();
+            let entry = PolicyEntry {
+                event: PolicyEvent::Set,
+                number: 3,
+                statement,
+                judged_at: SystemClock.now(),
+                approvals: 2,
+                seeded: false,
+                brings: vec![StatementRef { statement, blob }],
+                stopped: None,
+            };
+            ledger.policy(&entry).await.unwrap();
+            ledger.close().await;
+            drop(ledger);
+
+            let running = world.start().await;
+            running
+                .issue(decided(&world, 3, &[&old]).request())
+                .await
+                .unwrap();
+            let front = Front::new(&world, &running, &people);
+            of_a_month(&front, new_entries, 2).await;
+            assert_eq!(front.state().await.number, 3);
             running.end().await;
         },
     );

@@ -1,10 +1,11 @@
 //! What must hold of a set whoever signs it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use sealwright_identity::{Digest, Timestamp};
 
-use super::{Case, MAX_ROLLBACK_WINDOW, MAX_WINDOW, QuorumError, ROLLBACK_AGE};
+use super::{Case, QuorumError, ROLLBACK_AGE};
 use crate::policy::name::Name;
 use crate::policy::roster::Roster;
 use crate::policy::set::{Set, check_set};
@@ -42,12 +43,8 @@ pub(super) fn deployment(found: Digest, case: &Case<'_>) -> Result<(), QuorumErr
     Ok(())
 }
 
-/// It may be activated now.
-pub(super) fn in_time(set: &Set, now: Timestamp) -> Result<(), QuorumError> {
-    let most = match set.restores {
-        Some(_) => MAX_ROLLBACK_WINDOW,
-        None => MAX_WINDOW,
-    };
+/// It may be activated now, and for no longer than is allowed.
+pub(super) fn in_time(set: &Set, now: Timestamp, most: Duration) -> Result<(), QuorumError> {
     if set.not_after.saturating_since(set.not_before) > most {
         return Err(QuorumError::Window {
             not_before: set.not_before,

@@ -175,6 +175,35 @@ fn only_in_its_time() {
     assert!(matches!(week(1), Err(QuorumError::Window { .. })));
 }
 
+/// What an earlier release let take effect did so: it is only held against what was allowed then.
+#[test]
+fn a_rollback_that_took_effect_may_have_had_a_month() {
+    let world = World::new();
+    let back = |days: u32, by: &[&crate::FileSigner]| {
+        let mut set = world.next();
+        set.entries = world.before.entries.clone();
+        set.restores = Some(1);
+        set.not_after = set.not_before.saturating_add(DAY * days);
+        signed(set, by)
+    };
+    let (anna, bert) = (&world.anna.keys[0], &world.bert.keys[0]);
+    let month = back(30, &[anna, bert]);
+    for fresh in [
+        judge(&month, &world.case()).err(),
+        assess(&month, &world.case()).err(),
+    ] {
+        assert!(matches!(fresh, Some(QuorumError::Window { .. })), "{fresh:?}");
+    }
+    assert_eq!(
+        names(&judge_recorded(&month, &world.case()).unwrap()),
+        ["anna", "bert"]
+    );
+    let longer = judge_recorded(&back(31, &[anna, bert]), &world.case());
+    assert!(matches!(longer, Err(QuorumError::Window { .. })), "{longer:?}");
+    // All else is asked of it as ever.
+    below(judge_recorded(&back(30, &[anna]), &world.case()));
+}
+
 #[test]
 fn only_over_the_set_in_force() {
     let mut world = World::new();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use sealwright_jwt::Trust;
-use sealwright_ledger::LedgerConfig;
+use sealwright_ledger::{Ledger, LedgerConfig};
 use sealwright_runtime::Chain;
 use sealwright_runtime::process::confinement::Confinement;
 use tokio::sync::mpsc;
@@ -105,17 +105,12 @@ async fn live(
         _ended = &mut front.serving => return Ok(()),
         () = stopped(&mut commands) => return Ok(()),
     };
-    let ceremonies = match ceremonies {
-        Ok(ceremonies) => ceremonies,
-        Err(error) => {
-            let _late = within(CLOSE, ledger.close()).await;
-            return Err(error.into());
-        }
-    };
+    let ceremonies = or_close(&ledger, ceremonies).await?;
+    let approvers = or_close(&ledger, ceremonies.approvers(&issuers).await).await?;
     // And where nothing can be said to decide, nothing is signed.
     let setup = Setup {
         roster: file.policy_sets.roster.clone(),
-        ceremony: ceremonies.approvers(&issuers).await?,
+        ceremony: approvers,
         rehearsal: file.is_rehearsal(),
     };
     let policies = tokio::select! {
@@ -123,13 +118,7 @@ async fn live(
         _ended = &mut front.serving => return Ok(()),
         () = stopped(&mut commands) => return Ok(()),
     };
-    let policies = match policies {
-        Ok(policies) => policies,
-        Err(error) => {
-            let _late = within(CLOSE, ledger.close()).await;
-            return Err(error.into());
-        }
-    };
+    let policies = or_close(&ledger, policies).await?;
 
     let keys = Arc::new(Keys::new());
     let mut opening = Opening::start(keys_config, token_metrics, file.gate.token.pin_prompt);
@@ -188,6 +177,17 @@ async fn live(
     }
     drop(home);
     result
+}
+
+/// What ends the gate before it began leaves its ledger closed.
+async fn or_close<T>(ledger: &Ledger, result: Result<T, impl Into<GateError>>) -> Result<T, GateError> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(error) => {
+            let _late = within(CLOSE, ledger.close()).await;
+            Err(error.into())
+        }
+    }
 }
 
 /// Whoever asks, served beside all else.
@@ -322,9 +322,11 @@ impl Life {
             }
         }
         start::store(self.gate.records.ledger(), &fresh).await?;
-        self.gate.policies.seed(&fresh).await?;
         self.gate.ceremonies.establish(&fresh).await?;
-        self.gate.ceilings.callers().pins.reload()?;
+        let pins = self.gate.ceilings.callers().pins.read_again()?;
+        // The last that can fail of what decides: until then the old policies stay.
+        self.gate.policies.seed(&fresh).await?;
+        pins.put();
         self.gate.ceilings.replace(fresh);
         self.record("reload", self.gate.keys.ring().as_deref()).await
     }

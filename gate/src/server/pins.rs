@@ -42,6 +42,11 @@ pub(super) struct Tokens {
     trusted: Vec<NodeAccount>,
 }
 
+/// Key sets that were read again, of which none counts yet.
+#[must_use]
+#[derive(Debug)]
+pub(super) struct FreshPins<'p>(Vec<(&'p Tokens, Arc<KeySet>)>);
+
 impl Pins {
     /// None: callers are not verified again.
     pub(super) const fn none() -> Self {
@@ -64,16 +69,13 @@ impl Pins {
         configs.iter().map(pin).collect::<Result<_, _>>().map(Self)
     }
 
-    /// Reads every key set again; when one cannot be used, all stay as they were.
-    pub(super) fn reload(&self) -> Result<(), IssuersError> {
-        let fresh: Vec<_> = self
-            .tokens()
-            .map(|tokens| Ok((tokens, pinned_keys(&tokens.authenticator, &tokens.file)?)))
-            .collect::<Result<_, IssuersError>>()?;
-        for (tokens, keys) in fresh {
-            *tokens.keys.write() = Arc::new(keys);
-        }
-        Ok(())
+    /// Reads every key set again; until they are put, all stay as they were.
+    pub(super) fn read_again(&self) -> Result<FreshPins<'_>, IssuersError> {
+        let fresh = self.tokens().map(|tokens| {
+            let keys = pinned_keys(&tokens.authenticator, &tokens.file)?;
+            Ok((tokens, Arc::new(keys)))
+        });
+        fresh.collect::<Result<_, _>>().map(FreshPins)
     }
 
     /// Without any, the front is believed.
@@ -92,6 +94,15 @@ impl Pins {
             Method::Token(tokens) => Some(&**tokens),
             _ => None,
         })
+    }
+}
+
+impl FreshPins<'_> {
+    /// From now on they count.
+    pub(super) fn put(self) {
+        for (tokens, keys) in self.0 {
+            *tokens.keys.write() = keys;
+        }
     }
 }
 

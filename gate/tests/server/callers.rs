@@ -13,7 +13,7 @@ const ADMIN: &str = "spiffe://cluster.local/ns/kube-system/sa/admin";
 const ZTUNNEL: &str = "spiffe://cluster.local/ns/istio-system/sa/ztunnel";
 
 /// Pins the issuer's keys for the authenticator `kubernetes`; the other two are named as well.
-fn pin(world: &mut World, issuer: &TokenIssuer) {
+pub fn pin(world: &mut World, issuer: &TokenIssuer) {
     let jwks = world.folder.join("pinned.json");
     fs::write(&jwks, issuer.jwks()).unwrap();
     let pins = json!([

@@ -12,6 +12,8 @@ use sealwright_runtime::Chain;
 use sealwright_statement::policy::Mode;
 
 use super::people::{Front, People, decided, entry, revision, signed};
+use crate::callers::pin;
+use crate::tokens::TokenIssuer;
 use crate::world::{World, alone};
 
 /// The ledger's files, there or back.
@@ -248,6 +250,39 @@ fn a_rollback_of_a_month_is_read_again_and_none_is_taken() {
             let front = Front::new(&world, &running, &people);
             of_a_month(&front, new_entries, 2).await;
             assert_eq!(front.state().await.number, 3);
+            running.end().await;
+        },
+    );
+}
+
+/// What fails comes before what takes effect.
+#[test]
+fn a_reload_that_fails_changes_no_policy() {
+    alone(
+        "sets::starts::a_reload_that_fails_changes_no_policy",
+        async |mut world| {
+            let issuer = TokenIssuer::new();
+            pin(&mut world, &issuer);
+            let people = People::new(2);
+            let running = world.start().await;
+            let front = Front::new(&world, &running, &people);
+            assert_eq!(front.state().await.number, 1);
+            let pinned = world.folder.join("pinned.json");
+            fs::write(&pinned, "no keys").unwrap();
+            fs::write(world.folder.join("second.wasm"), b"changed").unwrap();
+            running.commands.send(Command::Reload).await.unwrap();
+            // Commands are taken one after another: when this one did its work, the one before had failed.
+            let another = TokenIssuer::new();
+            running.commands.send(Command::Reload).await.unwrap();
+            while running.commands.capacity() < running.commands.max_capacity() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            assert_eq!(front.state().await.number, 1);
+            fs::write(&pinned, another.jwks()).unwrap();
+            running.commands.send(Command::Reload).await.unwrap();
+            while front.state().await.number < 2 {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
             running.end().await;
         },
     );

@@ -124,19 +124,33 @@ impl Policies {
             ledger,
             fetched: parking_lot::Mutex::default(),
         };
-        let forgotten = policies.staging.forget_old(system_time(policies.clock.now()));
-        if forgotten > 0 {
-            info!(
-                files = forgotten,
-                "what was uploaded long ago and never approved is forgotten"
-            );
-        }
+        policies.forget_old().await;
         policies.seed(issuers).await?;
         let history = policies.history.lock().await;
         policies.raise_mark(&history);
         policies.say(&history);
         drop(history);
         Ok(policies)
+    }
+
+    async fn forget_old(&self) {
+        let history = self.history.lock().await;
+        let now = self.clock.now();
+        let anybody = history.roster().threshold == 0;
+        let needed = match staging::needed(&self.staging, history.number(), now, anybody) {
+            Ok(needed) => needed,
+            Err(error) => {
+                let error = sealwright_runtime::Chain(&error);
+                return warn!(%error, "what was uploaded long ago is not forgotten");
+            }
+        };
+        let forgotten = self.staging.forget_old(system_time(now), &needed);
+        if forgotten > 0 {
+            info!(
+                files = forgotten,
+                "what was uploaded long ago is forgotten; no set that was signed and can still take effect needs it"
+            );
+        }
     }
 
     /// What the policies of a configuration come to in a rehearsal, without a ledger.

@@ -3,14 +3,21 @@
 //! Nothing in it decides anything. It is not durable: a file that was damaged by a crash is found by its digest when it
 //! is complete, or when it is named.
 
+mod needed;
+
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 use sealwright_identity::Digest;
 use sealwright_ledger::BlobKind;
+
+pub(super) use needed::{is_over, needed};
 
 /// The folder, in the home.
 const FOLDER: &str = "staging";
@@ -21,7 +28,7 @@ const MAX_BYTES: u64 = 512 << 20;
 /// How many files.
 const MAX_FILES: usize = 1024;
 
-/// What waits longer is forgotten: a set that is not activated within 30 days of its first day lapses.
+/// What waits longer is forgotten, unless somebody signed a set that can still take effect and needs it ([`needed`]).
 const MAX_AGE: Duration = Duration::from_secs(60 * 86_400);
 
 /// What a file is of which not all is there.
@@ -138,6 +145,8 @@ impl Staging {
             });
         }
         if let Some(there) = self.size_of(kind, &digest) {
+            // Whoever sends it again has a use for it: it waits from now on.
+            touch(&self.path(kind.word(), &digest))?;
             return Ok((there, true));
         }
         let part = self.path(PART, &digest);
@@ -225,10 +234,14 @@ impl Staging {
         }
     }
 
-    /// Takes away what has waited too long; returns how many files.
-    pub(super) fn forget_old(&self, now: SystemTime) -> usize {
+    /// Takes away what has waited too long and is not needed; returns how many files.
+    pub(super) fn forget_old(&self, now: SystemTime, needed: &BTreeSet<Digest>) -> usize {
         let Ok(folder) = fs::read_dir(&self.folder) else {
             return 0;
+        };
+        let is_needed = |file: &fs::DirEntry| {
+            let named = named(&file.file_name());
+            named.is_some_and(|(digest, _)| needed.contains(&digest))
         };
         let old = |file: &fs::DirEntry| {
             let modified = file.metadata().and_then(|metadata| metadata.modified());
@@ -237,7 +250,7 @@ impl Staging {
         };
         folder
             .filter_map(Result::ok)
-            .filter(old)
+            .filter(|file| old(file) && !is_needed(file))
             .filter(|file| fs::remove_file(file.path()).is_ok())
             .count()
     }
@@ -252,13 +265,7 @@ impl Staging {
         let mut all = Vec::new();
         for file in folder {
             let file = file?;
-            let name = file.file_name();
-            let named = name.to_str().and_then(|name| name.split_once('.'));
-            let staged = named.and_then(|(digits, suffix)| {
-                let kind = Kind::ALL.into_iter().find(|kind| kind.word() == suffix)?;
-                Some((kind, format!("sha256:{digits}").parse().ok()?))
-            });
-            if let Some((kind, digest)) = staged {
+            if let Some((digest, Some(kind))) = named(&file.file_name()) {
                 let size = file.metadata()?.len();
                 all.push(Staged { kind, digest, size });
             }
@@ -287,6 +294,26 @@ impl Staging {
         let digits = text.split_once(':').map_or(text.as_str(), |(_, digits)| digits);
         self.folder.join(format!("{digits}.{suffix}"))
     }
+}
+
+/// What a file is by its name; of a part, only the digest is known.
+fn named(name: &OsStr) -> Option<(Digest, Option<Kind>)> {
+    let (digits, suffix) = name.to_str()?.split_once('.')?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.word() == suffix);
+    Some((format!("sha256:{digits}").parse().ok()?, kind))
+}
+
+/// The file was changed now, by the same clock as when it was written.
+fn touch(path: &Path) -> io::Result<()> {
+    let at = |nanoseconds| Timespec {
+        tv_sec: 0,
+        tv_nsec: nanoseconds,
+    };
+    let times = Timestamps {
+        last_access: at(UTIME_OMIT),
+        last_modification: at(UTIME_NOW),
+    };
+    Ok(futimens(File::open(path)?, &times)?)
 }
 
 fn create(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
@@ -339,11 +366,16 @@ mod tests {
         let now = file(&new).metadata().unwrap().modified().unwrap();
         let before = now - MAX_AGE - Duration::from_secs(1);
         file(&old).set_modified(before).unwrap();
+        let nothing = BTreeSet::new();
         // A clock that stands at the beginning of time forgets nothing.
-        assert_eq!(staging.forget_old(SystemTime::UNIX_EPOCH), 0);
-        assert_eq!(staging.forget_old(now), 1);
+        assert_eq!(staging.forget_old(SystemTime::UNIX_EPOCH, &nothing), 0);
+        assert_eq!(staging.forget_old(now, &nothing), 1);
         let left = staging.list().unwrap();
         assert_eq!(left.iter().map(|one| one.digest).collect::<Vec<_>>(), [new]);
+        // What is sent again waits from then on.
+        file(&new).set_modified(before).unwrap();
+        put(b"new");
+        assert_eq!(staging.forget_old(now, &nothing), 0);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use sealwright_identity::{Digest, Timestamp};
+use sealwright_identity::Digest;
 use sealwright_proto::gate::{PolicyStatement, PolicyTaken, policy_statement::Action};
 use sealwright_runtime::Chain;
 use sealwright_statement::policy::{self, Approved, QuorumError, Revision, Revocation, Roster, Set, Verdict};
@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::{RequestError, digest, invalid};
 use crate::server::policies::Policies;
 use crate::server::policies::history::{Brought, History};
-use crate::server::policies::staging::{Kind, StagingError};
+use crate::server::policies::staging::{Kind, StagingError, is_over};
 use crate::server::refused::Refused;
 
 impl Policies {
@@ -280,22 +280,6 @@ impl Policies {
         let kept = self.kept(named).await?;
         Ok(kept
             .ok_or_else(|| Refused::Invalid(format!("the statement {named} is not here; send it first")))?)
-    }
-}
-
-/// Whether a set or revocation can never take effect any more: its number or its time is past.
-fn is_over(armoured: &str, number: u64, now: Timestamp) -> bool {
-    let Ok(envelope) = Envelope::parse(armoured) else {
-        return true;
-    };
-    match envelope.kind() {
-        Set::TYPE => envelope
-            .open::<Set>()
-            .is_ok_and(|set| set.statement.number <= number || set.statement.not_after < now),
-        Revocation::TYPE => envelope
-            .open::<Revocation>()
-            .is_ok_and(|revocation| revocation.statement.number < number),
-        _ => false,
     }
 }
 

@@ -108,7 +108,7 @@ impl Policies {
         let deployment = deployment_of(issuers);
         let history = match history {
             Some(history) => history,
-            None => enact::begin(&ledger, first_roster(setup).await?, setup.rehearsal, clock.now()).await?,
+            None => enact::begin(&ledger, first_roster(setup).await?, clock.now()).await?,
         };
         agrees(setup, &history).await?;
         let head = ledger.reader().head().await?.sequence;

@@ -17,7 +17,6 @@ use super::history::{Brought, History};
 pub(super) async fn begin(
     ledger: &Ledger,
     roster: Signed<Roster>,
-    rehearsal: bool,
     now: Timestamp,
 ) -> Result<History, PoliciesError> {
     let brings = vec![store(ledger, &roster).await?];
@@ -27,7 +26,8 @@ pub(super) async fn begin(
         statement: roster.statement.digest(),
         judged_at: now,
         approvals: 0,
-        seeded: rehearsal,
+        // A rehearsal may begin with people's roster, too.
+        seeded: roster.statement.threshold == 0,
         brings,
         stopped: None,
     };

@@ -96,7 +96,7 @@ impl Handler for Door {
             request::Body::Status(_) => response::Body::Status(Status {
                 ready: false,
                 reasons: vec![reason.to_string()],
-                metrics: self.metrics.encode(Default::default(), 0),
+                metrics: self.metrics.encode(Default::default(), 0, &[]),
                 ..Status::default()
             }),
             _ => response::Body::Refusal(Refused::Unavailable(reason.to_string()).into()),

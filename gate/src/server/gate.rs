@@ -185,7 +185,9 @@ impl Gate {
         let (policy_set, trouble) = self.policies.standing().await;
         reasons.extend(trouble.map(|trouble| format!("policies: {trouble}")));
         let issuers = self.ceilings.issuers();
-        self.metrics.canaries(&self.policies.canaries().await);
+        let canaries = self.policies.canaries().await;
+        let mut notices = self.ceremonies.notices();
+        notices.extend(self.policies.notice());
         Status {
             ready: reasons.is_empty(),
             reasons,
@@ -209,9 +211,11 @@ impl Gate {
                 .collect(),
             ledger_sequence: ledger.reader().head().await.map_or(0, |head| head.sequence),
             queue_depth: u32::try_from(self.keys.queue_depth()).unwrap_or(u32::MAX),
-            metrics: self.metrics.encode(ledger.stats(), ledger.queue_depth()),
+            metrics: self
+                .metrics
+                .encode(ledger.stats(), ledger.queue_depth(), &canaries),
             policy_set,
-            notices: self.ceremonies.notices(),
+            notices,
         }
     }
 

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 
+use parking_lot::Mutex;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode_registry;
 use prometheus_client::metrics::counter::Counter;
@@ -64,6 +65,8 @@ pub(super) struct Metrics {
     canaries: Family<CanaryLabel, Gauge>,
     canary_stops: Counter,
     ledger: LedgerGauges,
+    /// Of whoever fills in what is known only when it is asked, and prints it.
+    turn: Mutex<()>,
 }
 
 #[derive(Debug, Default)]
@@ -143,6 +146,7 @@ impl Metrics {
             canaries,
             canary_stops,
             ledger,
+            turn: Mutex::new(()),
         };
         (metrics, token)
     }
@@ -155,8 +159,7 @@ impl Metrics {
         self.canary_stops.inc();
     }
 
-    /// What the canaries of the set in force come to, by policy.
-    pub(super) fn canaries(&self, canaries: &[(String, CanaryCounts)]) {
+    fn fill(&self, canaries: &[(String, CanaryCounts)]) {
         self.canaries.clear();
         for (policy, counts) in canaries {
             for (decisions, count) in [
@@ -195,8 +198,17 @@ impl Metrics {
         }
     }
 
-    /// All of it as Prometheus text, without the closing `# EOF`.
-    pub(super) fn encode(&self, ledger: StatsReading, queue: usize) -> String {
+    /// All of it as Prometheus text, without the closing `# EOF`; with what the canaries of the set in force come to, by
+    /// policy.
+    pub(super) fn encode(
+        &self,
+        ledger: StatsReading,
+        queue: usize,
+        canaries: &[(String, CanaryCounts)],
+    ) -> String {
+        // Else one that is asked at the same time would print what another has just cleared.
+        let _turn = self.turn.lock();
+        self.fill(canaries);
         let set = |gauge: &Gauge, value: u64| {
             gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         };

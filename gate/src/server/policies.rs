@@ -87,8 +87,10 @@ pub(super) struct Policies {
     /// One change at a time.
     history: Mutex<History>,
     in_force: Arc<RwLock<InForce>>,
-    /// The records of the set in force that were there at the start, until they were counted.
-    uncounted: Option<Uncounted>,
+    /// The records of the set in force that were there at the start, until somebody counts them.
+    uncounted: parking_lot::Mutex<Option<Uncounted>>,
+    /// Why they cannot be counted.
+    not_counted: parking_lot::Mutex<Option<String>>,
     /// The blob that was read last: it is asked for in pieces.
     fetched: parking_lot::Mutex<Option<(Digest, Arc<[u8]>)>>,
 }
@@ -113,7 +115,8 @@ impl Policies {
         agrees(setup, &history).await?;
         let head = ledger.reader().head().await?.sequence;
         let policies = Self {
-            uncounted: Uncounted::of(&history, head),
+            uncounted: parking_lot::Mutex::new(Uncounted::of(&history, head)),
+            not_counted: parking_lot::Mutex::default(),
             clock,
             deployment,
             rehearsal: setup.rehearsal,

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use prost::Message as _;
 use sealwright_identity::Digest;
-use sealwright_ledger::{CanaryStop, PolicyEntry, PolicyEvent};
+use sealwright_ledger::{CanaryStop, PolicyEntry, PolicyEvent, ReadError};
 use sealwright_proto::gate::{Decision, Evidence};
 use sealwright_runtime::Chain;
 use sealwright_statement::policy::{CanaryCounts, CanaryVerdict, Revisions, Set, StopBounds};
@@ -80,10 +80,10 @@ impl Counters {
             };
             match verdict {
                 CanaryVerdict::Allowed => {}
-                CanaryVerdict::Denied => counter.denied.add(1),
-                CanaryVerdict::Aborted => counter.aborted.add(1),
+                CanaryVerdict::Denied => add_one(&counter.denied),
+                CanaryVerdict::Aborted => add_one(&counter.aborted),
             }
-            counter.decisions.add(1);
+            add_one(&counter.decisions);
             if self.bounds.are_exceeded(&counter.read()) {
                 self.exceeded.notify_one();
             }
@@ -119,15 +119,9 @@ impl Counter {
     }
 }
 
-/// Adding to a count that whoever holds what is in force for itself reads whole.
-trait Add {
-    fn add(&self, more: u64);
-}
-
-impl Add for AtomicU64 {
-    fn add(&self, more: u64) {
-        self.fetch_add(more, Ordering::AcqRel);
-    }
+/// Adds to a count that whoever holds what is in force for itself reads whole.
+fn add_one(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::AcqRel);
 }
 
 impl Tally {
@@ -162,11 +156,9 @@ impl Policies {
     /// Stops canaries when their bounds are exceeded; never returns.
     pub(in crate::server) async fn keep_canaries(&self, stopped: impl Fn()) {
         let exceeded = self.history.lock().await.exceeded();
-        if let Some(uncounted) = &self.uncounted {
-            while let Err(error) = uncounted.count(self.ledger.reader()).await {
-                error!(error = %Chain(&error), "what canaries came to before the start could not be counted");
-                tokio::time::sleep(AGAIN).await;
-            }
+        let uncounted = self.uncounted.lock().take();
+        if let Some(uncounted) = uncounted {
+            self.count_again(uncounted).await;
         }
         loop {
             if let Err(error) = self.stop_exceeded(&stopped).await {
@@ -178,6 +170,39 @@ impl Policies {
         }
     }
 
+    /// Counts what was there at the start. Given up when another set is in force: what is left says nothing of that one.
+    async fn count_again(&self, mut uncounted: Uncounted) {
+        while self.in_force.read().await.number() == uncounted.number() {
+            match uncounted.piece(self.ledger.reader()).await {
+                Ok(true) => break,
+                Ok(false) => tokio::task::yield_now().await,
+                Err(error) => {
+                    self.cannot_count(&error);
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        }
+        *self.not_counted.lock() = None;
+    }
+
+    /// Says so once, and in the status for as long as it is so.
+    fn cannot_count(&self, error: &ReadError) {
+        let text = Chain(error).to_string();
+        let mut not_counted = self.not_counted.lock();
+        if not_counted.as_ref() != Some(&text) {
+            error!(error = %text, "what canaries came to before the start cannot be counted; it is tried again");
+            *not_counted = Some(text);
+        }
+    }
+
+    /// What is to be known of the set in force although it does not speak against issuing.
+    pub(in crate::server) fn notice(&self) -> Option<String> {
+        let not_counted = self.not_counted.lock();
+        not_counted.as_ref().map(|why| {
+            format!("policies: the canaries of the set in force stop by no bound, since earlier records cannot be counted: {why}")
+        })
+    }
+
     async fn stop_exceeded(&self, stopped: &impl Fn()) -> Result<(), PoliciesError> {
         let mut history = self.history.lock().await;
         if history.due().is_empty() {
@@ -185,10 +210,10 @@ impl Policies {
         }
         // Whatever was checked is recorded and counted before this is held.
         let mut in_force = self.in_force.write().await;
+        let Some(set) = history.active().map(|active| active.set.digest()) else {
+            return Ok(());
+        };
         for (canary, counts) in history.due() {
-            let Some(set) = history.active().map(|active| active.set.digest()) else {
-                return Ok(());
-            };
             let entry = PolicyEntry {
                 event: PolicyEvent::Stop,
                 number: history.number(),

@@ -1,10 +1,14 @@
 //! A canary whose bounds are exceeded is stopped, and stays so.
 
+use std::path::Path;
 use std::time::Duration;
 
 use sealwright_gate::client::ClientError;
+use sealwright_gate::server::ledger_path;
 use sealwright_proto::gate::{Denial, DenialRecorded, PolicyCanary, RecordDenial};
-use sealwright_statement::policy::{Canary, Mode, Revision, StopBounds};
+use sealwright_statement::Signed;
+use sealwright_statement::policy::{Canary, Mode, Revision, Set, StopBounds};
+use sqlx::Connection;
 
 use super::people::{Front, People, decided, entry, revision};
 use crate::hostile::refused;
@@ -23,6 +27,11 @@ async fn bounded(front: &Front<'_>) -> Policies {
     };
     front.push(&policies.old, b"old").await;
     front.push(&policies.canary, b"new").await;
+    front.enact(&bounded_set(front, &policies).await).await.unwrap();
+    policies
+}
+
+async fn bounded_set(front: &Front<'_>, policies: &Policies) -> Signed<Set> {
     let everybody = Mode::Canary(Canary {
         hundredths: 10_000,
         salt: b"12345678".to_vec(),
@@ -37,8 +46,7 @@ async fn bounded(front: &Front<'_>) -> Policies {
         denied: 5_000,
         aborted: 10_000,
     });
-    front.enact(&front.agreed(set)).await.unwrap();
-    policies
+    front.agreed(set)
 }
 
 fn order(world: &World, set: u64, stops: u32, by: &Revision) -> Order {
@@ -47,14 +55,24 @@ fn order(world: &World, set: u64, stops: u32, by: &Revision) -> Order {
     order
 }
 
-/// Has the denial of a policy recorded.
+/// Has the denial of a policy recorded, under set 1.
 async fn deny(
     running: &Running,
     world: &World,
     stops: u32,
     by: &Revision,
 ) -> Result<DenialRecorded, ClientError> {
-    let mut order = order(world, 1, stops, by);
+    deny_under(running, world, 1, stops, by).await
+}
+
+async fn deny_under(
+    running: &Running,
+    world: &World,
+    set: u64,
+    stops: u32,
+    by: &Revision,
+) -> Result<DenialRecorded, ClientError> {
+    let mut order = order(world, set, stops, by);
     order.decision().policies[0].verdict = "deny".into();
     let request = order.request();
     let denial = RecordDenial {
@@ -194,4 +212,65 @@ fn what_was_counted_before_a_start_counts_after_it() {
             running.end().await;
         },
     );
+}
+
+/// Leaves a row that cannot be read, of the first denial.
+async fn spoil(ledger: &Path) {
+    let url = format!("sqlite://{}", ledger.display());
+    let mut raw = sqlx::SqliteConnection::connect(&url).await.unwrap();
+    for text in [
+        "DROP TRIGGER entries_update",
+        "PRAGMA ignore_check_constraints = ON",
+        "UPDATE entries SET hash = x'00' WHERE sequence = (SELECT min(sequence) FROM entries WHERE kind = 4)",
+    ] {
+        sqlx::query(text).execute(&mut raw).await.unwrap();
+    }
+    raw.close().await.unwrap();
+}
+
+#[test]
+fn what_cannot_be_counted_is_told_and_does_not_concern_the_next_set() {
+    alone(
+        "sets::canaries::what_cannot_be_counted_is_told_and_does_not_concern_the_next_set",
+        async |mut world| {
+            let people = People::new(2);
+            people.settle(&mut world);
+            let running = world.start().await;
+            let front = Front::new(&world, &running, &people);
+            let p = bounded(&front).await;
+            for _ in 0..2 {
+                deny(&running, &world, 0, &p.canary).await.unwrap();
+            }
+            running.end().await;
+            spoil(&ledger_path(&world.file.gate.home)).await;
+
+            let running = world.start().await;
+            let front = Front::new(&world, &running, &people);
+            until_told(&running, true).await;
+            running.until_ready(true).await;
+            for _ in 0..5 {
+                deny(&running, &world, 0, &p.canary).await.unwrap();
+            }
+            assert_eq!(canary(&front).await.stopped_micros, 0);
+
+            front.enact(&bounded_set(&front, &p).await).await.unwrap();
+            for _ in 0..4 {
+                deny_under(&running, &world, 2, 0, &p.canary).await.unwrap();
+            }
+            assert_eq!(counts(&until_stopped(&front).await), (4, 4, 0));
+            until_told(&running, false).await;
+            running.end().await;
+        },
+    );
+}
+
+/// Asks until the status says that records cannot be counted, or says it no longer; the test's own time limit bounds it.
+async fn until_told(running: &Running, told: bool) {
+    let is_told = async || {
+        let notices = running.client.status(far()).await.unwrap().notices;
+        notices.iter().any(|notice| notice.contains("cannot be counted"))
+    };
+    while is_told().await != told {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use sealwright_identity::Digest;
 use sealwright_ledger::{Body, EntryKind, LedgerReader, RawEntry, ReadError};
 use sealwright_statement::Sealed;
@@ -27,13 +26,9 @@ pub(in crate::server::policies) struct Uncounted {
     counters: Arc<Counters>,
     /// The last entry that is to be counted.
     until: u64,
-    progress: Mutex<Progress>,
-}
-
-/// How far it has come.
-#[derive(Clone, Debug)]
-struct Progress {
-    sequence: u64,
+    /// Up to here it was counted.
+    counted: u64,
+    /// What was stopped up to there.
     stopped: BTreeSet<Digest>,
 }
 
@@ -46,38 +41,38 @@ impl Uncounted {
             revisions: history.revisions_of(&active.set),
             counters: Arc::clone(active.counters.as_ref()?),
             until,
-            progress: Mutex::new(Progress {
-                sequence: active.sequence,
-                stopped: BTreeSet::new(),
-            }),
+            counted: active.sequence,
+            stopped: BTreeSet::new(),
         })
     }
 
-    /// Counts them; goes on where an earlier attempt failed.
-    pub(super) async fn count(&self, reader: &LedgerReader) -> Result<(), ReadError> {
-        let mut progress = self.progress.lock().clone();
-        let first = progress.sequence;
-        while progress.sequence < self.until {
-            let piece = reader.entries_after(progress.sequence, PIECE).await?;
-            let Some(last) = piece.last() else { break };
-            let after = last.sequence;
-            for raw in piece.iter().take_while(|raw| raw.sequence <= self.until) {
-                self.entry(raw, &mut progress.stopped);
-            }
-            progress.sequence = after;
-            *self.progress.lock() = progress.clone();
-            tokio::task::yield_now().await;
+    /// The set that it is about.
+    pub(super) fn number(&self) -> u64 {
+        self.set.number
+    }
+
+    /// Counts the next of them; true when there are no more. A failure counts none of them.
+    pub(super) async fn piece(&mut self, reader: &LedgerReader) -> Result<bool, ReadError> {
+        if self.counted >= self.until {
+            return Ok(true);
         }
-        if first < self.until {
+        let piece = reader.entries_after(self.counted, PIECE).await?;
+        let until = self.until;
+        for raw in piece.iter().take_while(|raw| raw.sequence <= until) {
+            self.entry(raw);
+        }
+        self.counted = piece.last().map_or(self.until, |last| last.sequence);
+        let all = self.counted >= self.until;
+        if all {
             info!(
                 number = self.set.number,
                 "what canaries came to before this start is counted"
             );
         }
-        Ok(())
+        Ok(all)
     }
 
-    fn entry(&self, raw: &RawEntry, stopped: &mut BTreeSet<Digest>) {
+    fn entry(&mut self, raw: &RawEntry) {
         match raw.entry_kind() {
             Ok(EntryKind::Decision | EntryKind::Denied | EntryKind::Policy) => {}
             _ => return,
@@ -87,12 +82,14 @@ impl Uncounted {
                 let known = Known {
                     set: &self.set,
                     revisions: &self.revisions,
-                    stopped,
+                    stopped: &self.stopped,
                 };
                 self.counters
                     .count(&known.tally_of(&record.identities, &record.evidence));
             }
-            Ok(Body::Policy(change)) => stopped.extend(change.stopped.map(|stop| stop.revision)),
+            Ok(Body::Policy(change)) => {
+                self.stopped.extend(change.stopped.map(|stop| stop.revision));
+            }
             _ => {}
         }
     }

@@ -12,12 +12,12 @@ use sealwright_identity::{ManualClock, Timestamp};
 use serde::Serialize;
 
 use crate::error::Error;
+use crate::files::Files;
 use crate::journal::{Event, Journal, Kind};
 use crate::outputs::PLAN;
 use crate::plan::{Difference, LintedPlan, Plan, diff};
 use crate::run::EVENTS;
-use crate::transcript::text;
-use crate::verify::verify;
+use crate::verify::verify_files;
 
 /// What two transcripts have in common, and not.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -33,27 +33,29 @@ pub struct Comparison {
 /// # Errors
 /// When one of them does not verify, the first was no rehearsal, or the second was one.
 pub fn compare(rehearsal: &Path, production: &Path) -> Result<Comparison, Error> {
-    let (first, second) = (verify(rehearsal)?, verify(production)?);
+    // Read once: what is compared is what was verified.
+    let (rehearsal, production) = (Files::read(rehearsal)?, Files::read(production)?);
+    let (first, second) = (verify_files(&rehearsal)?, verify_files(&production)?);
     if !first.rehearsal || second.rehearsal {
         return Err(Error::State(
             "the first transcript is to be a rehearsal's, the second of a ceremony in earnest".to_owned(),
         ));
     }
-    let plan = |folder: &Path| -> Result<LintedPlan, Error> { Ok(LintedPlan::read(&text(folder, PLAN)?)?) };
-    let (first, second) = (plan(rehearsal)?, plan(production)?);
+    let plan = |files: &Files| -> Result<LintedPlan, Error> { Ok(LintedPlan::read(files.text(PLAN)?)?) };
+    let (first, second) = (plan(&rehearsal)?, plan(&production)?);
     let (declared, mut unexplained): (Vec<_>, Vec<_>) = first
         .plan()
         .differences(second.plan())
         .into_iter()
         .partition(|difference| may_differ(&difference.place) || attested(&difference.place, second.plan()));
-    let shape = |folder: &Path, plan: &LintedPlan| -> Result<_, Error> {
+    let shape = |files: &Files, plan: &LintedPlan| -> Result<_, Error> {
         let clock = Arc::new(ManualClock::at(Timestamp::default()));
-        let journal = Journal::replay(&folder.join(EVENTS), plan.digest(), clock)?;
+        let journal = Journal::replay_text(files.text(EVENTS)?, plan.digest(), clock)?;
         Ok(shape(journal.events()))
     };
     unexplained.extend(diff::between(
-        &shape(rehearsal, &first)?,
-        &shape(production, &second)?,
+        &shape(&rehearsal, &first)?,
+        &shape(&production, &second)?,
     ));
     Ok(Comparison {
         declared,

@@ -82,7 +82,7 @@ fn may_differ(place: &str) -> bool {
     );
     let numbered = last.parse::<usize>().is_ok() && parts.next_back() == Some("transcripts");
     match first {
-        "tokens" => ["label", "serial", "initialize", "pin_parts"].contains(&last),
+        "tokens" => ["label", "serial", "initialize", "pin_parts", "pin"].contains(&last),
         // And other ceremonies before it. A step's name may hold any of these words, and dots.
         "steps" if numbered => true,
         // A rehearsal has an older CA of its own.

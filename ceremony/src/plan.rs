@@ -6,6 +6,7 @@
 
 mod attestation;
 pub(crate) mod diff;
+mod hands;
 mod lint;
 mod steps;
 
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::attestation::Attestation;
 pub(crate) use self::attestation::MAX_ATTESTATION;
 pub use self::diff::Difference;
+pub use self::hands::PinEntry;
 pub use self::lint::Warning;
 pub use self::steps::{
     ApproverRosterStep, CertificateStep, CheckpointStep, CrossStep, CsrStep, Custody, ImportStep,
@@ -88,6 +90,9 @@ pub struct TokenPlan {
     /// How many people type a part of its PIN each.
     #[serde(default = "one")]
     pub pin_parts: u64,
+    /// Where its PINs are given.
+    #[serde(default, skip_serializing_if = "PinEntry::is_typed")]
+    pub pin: PinEntry,
     /// Attributes that this kind of token does not tell, and that are accepted as `not reported`.
     #[serde(default)]
     pub accept_not_reported: Vec<String>,

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::approval::ApprovedPlan;
 use crate::error::Error;
+use crate::hands;
 use crate::id::CeremonyId;
 use crate::journal::Crash;
 use crate::older::{self, Older};
@@ -190,12 +191,7 @@ pub(crate) fn stage_1(plan: &Plan, token: &TokenPlan, facts: &TokenFacts) -> Res
     if facts.write_protected {
         return Err(stage(1, format!("the token {name} is write-protected")));
     }
-    if facts.protected_path {
-        return Err(stage(
-            1,
-            format!("the token {name} takes its PIN by a pad of its own, which this release cannot wait for"),
-        ));
-    }
+    hands::entry(token, facts)?;
     can(plan, token, facts)
 }
 

@@ -1,9 +1,12 @@
 //! The people in the room, as the program meets them.
 
 use sealwright_hsm::Pin;
-use sealwright_identity::Digest;
+use sealwright_identity::{Digest, HumanDuration};
 
 use crate::error::Error;
+
+/// How long people may take, unless somebody says otherwise.
+pub const PATIENCE: HumanDuration = HumanDuration::from_secs(600);
 
 /// Whose PIN.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +33,17 @@ pub trait Room {
     /// # Errors
     /// When other words were typed, or nobody answers.
     fn confirm(&mut self, what: &str, digest: &Digest) -> Result<String, Error>;
+
+    /// Asks whether something was done that only people can know. How it was answered goes into the transcript.
+    ///
+    /// # Errors
+    /// When it was not, or nobody answers.
+    fn attest(&mut self, what: &str) -> Result<String, Error>;
+
+    /// How long people may take for what they do at a token.
+    fn patience(&self) -> HumanDuration {
+        PATIENCE
+    }
 
     /// What somebody wants to have written down now; asked at each checkpoint.
     ///

@@ -6,6 +6,7 @@ use sealwright_identity::Digest;
 use sealwright_statement::words::words;
 use serde::Serialize;
 
+use crate::hands;
 use crate::plan::{Attestation, LintedPlan, Purpose, Step, Unexplained};
 use crate::preconditions::uses;
 use crate::roster::Roster;
@@ -126,6 +127,11 @@ pub fn script(plan: &LintedPlan, roster: &Roster) -> String {
             "| {} | a free slot becomes the token {:?} |  |  |",
             token.name, token.label
         ));
+    }
+    for token in body.tokens.iter().filter(|token| uses(body, token)) {
+        if let Some(told) = hands::told(token) {
+            line(&format!("| {} | {told} |  |  |", token.name));
+        }
     }
     for step in &body.steps {
         line(&format!("| {} | {} |  |  |", step.name(), told(step)));

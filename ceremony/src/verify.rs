@@ -17,6 +17,7 @@ use std::sync::Arc;
 use crate::approval::{Approval, ApprovedPlan, Signatory};
 use crate::error::Error;
 use crate::files::Files;
+use crate::hands;
 use crate::head::{Head, Outcome};
 use crate::id::CeremonyId;
 use crate::journal::{Event, Journal, Kind};
@@ -106,6 +107,7 @@ pub fn verify_files(files: &Files) -> Result<Verified, Error> {
     } = parts;
     let mut remarks = remarks(journal.events());
     let attestations = attestations(journal.events());
+    let attested = hands::remarks(journal.events());
     let sessions = journal
         .events()
         .iter()
@@ -133,6 +135,7 @@ pub fn verify_files(files: &Files) -> Result<Verified, Error> {
         ));
     }
     let signed_by = signatures(&signed, &approved)?;
+    remarks.extend(attested);
     remarks.extend(followed.stops);
     if approved.plan().plan().rehearsal {
         remarks.push("it was a rehearsal: nothing it made is for use".to_owned());

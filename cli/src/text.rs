@@ -244,7 +244,8 @@ Example:
 pub(crate) const CEREMONY_RUN: &str = "\
 What was done is written down before it is done. A ceremony that was cut off goes on with the same command
 and --resume: keys that were made are found again, and the same bytes are signed.
-PINs come from a prompt without echo, a file or a descriptor; never from the command line.
+PINs come from a prompt without echo, a file or a descriptor; never from the command line. Where the plan says
+so, they are typed at the token's own pad, and waited for (--people-deadline).
 
 Examples:
   sealwright ceremony run --plan plan.toml --roster roster.toml --approval anna.txt --approval bert.txt --out ./root-1

@@ -11,6 +11,7 @@ pub(crate) mod facts;
 mod file;
 mod module;
 pub(crate) mod officer;
+mod pad;
 
 pub use self::{
     facts::{ObjectSummary, Reported, TokenFacts},

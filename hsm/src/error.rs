@@ -80,6 +80,26 @@ pub enum Error {
         /// Why.
         refusal: Refusal,
     },
+    /// Somebody gave up at the pad, or the pad did.
+    #[error("the PIN of the token {token} was not given at its pad; it is not asked for again by itself")]
+    PadCancelled {
+        /// The token's label.
+        token: String,
+        /// The call.
+        source: CallError,
+    },
+    /// The functions that take no PIN cannot be reached.
+    #[error("the PKCS#11 module {} cannot be asked to take a new PIN at a pad: use the vendor's tool", path.display())]
+    PadUnsupported {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Only people can log in again.
+    #[error("the login to the token {token} was lost, and its PIN is given at its pad")]
+    PadUnattended {
+        /// The token's label.
+        token: String,
+    },
     /// The marker cannot be read.
     #[error(transparent)]
     Marker(#[from] MarkerError),
@@ -253,7 +273,11 @@ impl Error {
     /// refused now or before, unusable, or from a source that is read once.
     pub fn is_pin(&self) -> bool {
         match self {
-            Self::PinRefused { .. } | Self::PinUnusable { .. } | Self::PinRemembered { .. } => true,
+            Self::PinRefused { .. }
+            | Self::PinUnusable { .. }
+            | Self::PinRemembered { .. }
+            | Self::PadCancelled { .. }
+            | Self::PadUnattended { .. } => true,
             Self::Pin { source, .. } => source.needs_operator(),
             _ => false,
         }
@@ -262,7 +286,9 @@ impl Error {
     /// The name of the return value of the call that failed, if one did.
     pub fn return_value(&self) -> Option<&'static str> {
         match self {
-            Self::Call { source, .. } | Self::PinRefused { source, .. } => Some(source.rv()),
+            Self::Call { source, .. }
+            | Self::PinRefused { source, .. }
+            | Self::PadCancelled { source, .. } => Some(source.rv()),
             _ => None,
         }
     }

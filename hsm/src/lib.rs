@@ -18,8 +18,6 @@
 //!   else is reported by [`SessionPool::failed`], for the process to end
 //!   (`rv` has the table).
 
-#![forbid(unsafe_code)]
-
 mod asn1;
 mod attempt;
 pub mod ceremony;
@@ -27,6 +25,7 @@ pub mod config;
 mod error;
 mod inspect;
 mod key;
+mod login;
 mod marker;
 mod metrics;
 mod module;
@@ -43,6 +42,7 @@ pub mod softhsm;
 pub mod statement;
 mod token;
 pub mod uri;
+mod within;
 
 pub use config::{PinSource, TokenConfig, TokenSelector};
 pub use error::{CallError, Error, MarkerError, ModuleError, PinError, PublicKeyError, Refusal};

@@ -18,7 +18,6 @@
 
 mod make;
 mod signer;
-mod within;
 
 use std::{
     fs, io,
@@ -28,7 +27,6 @@ use std::{
     time::Duration,
 };
 
-use self::within::within;
 pub use self::{
     make::{MadeKey, NewKey, make_key},
     signer::TokenSigner,
@@ -44,6 +42,7 @@ use crate::{
     pin::{Pin, PinError},
     slots::Found,
     token::{self, Token},
+    within::within,
 };
 
 /// How the `CKA_ID` of a person's key begins. With as many random bytes after it, it has the twenty bytes that are the

@@ -18,11 +18,7 @@ use std::{
     time::Duration,
 };
 
-use cryptoki::{
-    mechanism::MechanismType,
-    session::{SessionState, UserType},
-    slot::Slot,
-};
+use cryptoki::{mechanism::MechanismType, session::SessionState, slot::Slot};
 use parking_lot::Mutex;
 use sealwright_identity::Digest;
 
@@ -31,7 +27,8 @@ use crate::{
     config::{TokenConfig, TokenSelector},
     error::Error,
     key::{self, KeyHandle, KeyPurpose, KeySelector, Resolved},
-    marker::{MarkerError, Refusal},
+    login::{Entry, LoginError},
+    marker::Refusal,
     metrics::{Metrics, Repair},
     module::{CallError, Module, ModuleSession, SessionKind},
     operation::mechanism_for,
@@ -67,8 +64,7 @@ struct Shared {
     slot: Slot,
     info: TokenInfo,
     mechanisms: Vec<MechanismType>,
-    pin: Pin,
-    attempts: Attempts,
+    entry: Entry,
     purposes: Mutex<HashMap<Digest, KeyPurpose>>,
 }
 
@@ -108,9 +104,19 @@ impl Token {
         pin: Pin,
         marker_dir: &Path,
     ) -> Result<Self, Error> {
+        refuse_unusable(&found.info)?;
+        let attempts = Attempts::open(marker_dir, &found.info, &pin)?;
+        Self::log_in_by(module, found, Entry::Typed { pin, attempts })
+    }
+
+    /// Logs in to a token whose PIN is typed at a pad of its own, and waits for it as long as the module does.
+    pub(crate) fn log_in_at_pad(module: Arc<Module>, found: Found) -> Result<Self, Error> {
+        refuse_unusable(&found.info)?;
+        Self::log_in_by(module, found, Entry::Pad)
+    }
+
+    fn log_in_by(module: Arc<Module>, found: Found, entry: Entry) -> Result<Self, Error> {
         let Found { slot, info } = found;
-        refuse_unusable(&info)?;
-        let attempts = Attempts::open(marker_dir, &info, &pin)?;
         let mechanisms = slots::mechanisms(&module, slot)?;
         let anchor = module
             .open_session(slot, SessionKind::ReadOnly)
@@ -123,8 +129,7 @@ impl Token {
             slot,
             info,
             mechanisms,
-            pin,
-            attempts,
+            entry,
             purposes: Mutex::default(),
         }));
         token.first_login()?;
@@ -263,7 +268,7 @@ impl Token {
         .map_err(Error::call("asking for the login state"))?;
         if !matches!(state, SessionState::RoUser | SessionState::RwUser) {
             tracing::warn!(token = %self.0.info.label, "the login was lost; logging in again");
-            match self.log_in(&login.anchor) {
+            match self.log_in_again(&login.anchor) {
                 // We did log in before, so the PIN was tested: somebody was faster.
                 Err(LoginError::Already) | Ok(()) => self.metrics().repaired(Repair::Login),
                 Err(LoginError::Other(error)) => return Err(*error),
@@ -281,54 +286,23 @@ impl Token {
 
     fn first_login(&self) -> Result<(), Error> {
         let _process = LOGIN.lock();
-        match self.log_in(&self.0.login.lock().anchor) {
-            Ok(()) => Ok(()),
-            // It would hide a wrong PIN: nobody tested ours.
-            Err(LoginError::Already) => Err(Error::AlreadyLoggedIn {
-                token: self.0.info.label.clone(),
-            }),
-            Err(LoginError::Other(error)) => Err(*error),
-        }
+        self.log_in(&self.0.login.lock().anchor)
+            .map_err(|error| error.of(&self.0.info.label))
     }
 
-    /// One `C_Login`. It is written down before, and its answer before anybody
-    /// hears of it.
     fn log_in(&self, session: &ModuleSession) -> Result<(), LoginError> {
-        let Shared {
-            attempts, pin, info, ..
-        } = &*self.0;
-        let unwritten = |error: MarkerError| LoginError::Other(Box::new(error.into()));
-        attempts.begin().map_err(unwritten)?;
         self.metrics().logins.inc();
-        let answer = session.call("C_Login", |session| {
-            session.login_with_raw(UserType::User, pin.raw())
-        });
-        let Err(source) = answer else {
-            return attempts.succeeded().map_err(unwritten);
-        };
-        if source.class() == Class::Pin {
-            let refusal = refusal_of(&source);
-            if let Err(error) = attempts.refused(refusal) {
-                // The attempt stays, and keeps the next start from another.
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot write down that the PIN was refused"
-                );
-            }
-            return Err(LoginError::Other(Box::new(Error::PinRefused {
-                token: info.label.clone(),
-                refusal,
-                source,
-            })));
+        self.0.entry.log_in(&self.0.info.label, session)
+    }
+
+    fn log_in_again(&self, session: &ModuleSession) -> Result<(), LoginError> {
+        match self.0.entry {
+            Entry::Typed { .. } => self.log_in(session),
+            // Nobody may stand there.
+            Entry::Pad => Err(LoginError::Other(Box::new(Error::PadUnattended {
+                token: self.0.info.label.clone(),
+            }))),
         }
-        attempts.answered().map_err(unwritten)?;
-        if source.rv() == "CKR_USER_ALREADY_LOGGED_IN" {
-            return Err(LoginError::Already);
-        }
-        Err(LoginError::Other(Box::new(Error::Call {
-            doing: "logging in",
-            source,
-        })))
     }
 }
 
@@ -338,11 +312,6 @@ impl fmt::Debug for Token {
             .field("info", &self.0.info)
             .finish_non_exhaustive()
     }
-}
-
-enum LoginError {
-    Already,
-    Other(Box<Error>),
 }
 
 /// Loads the module and finds the token, with a few looks.
@@ -384,12 +353,4 @@ pub(crate) fn refuse_unusable(info: &TokenInfo) -> Result<(), Error> {
         token: info.label.clone(),
         refusal,
     })
-}
-
-fn refusal_of(error: &CallError) -> Refusal {
-    match error.rv() {
-        "CKR_PIN_LOCKED" => Refusal::Locked,
-        "CKR_PIN_EXPIRED" | "CKR_USER_PIN_NOT_INITIALIZED" | "CKR_NEW_PIN_MODE" => Refusal::Expired,
-        _ => Refusal::Incorrect,
-    }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{Block, Report};
 use crate::error::Error;
 use crate::files::Files;
+use crate::hands;
 use crate::journal::{Event, Journal, Kind};
 use crate::outputs::{PLAN, ROSTER, SUMS};
 use crate::plan::{LintedPlan, Plan};
@@ -122,10 +123,19 @@ fn tokens(plan: &Plan, events: &[Event]) -> Block {
             field(identity, "manufacturer"),
             field(identity, "model"),
             if token.initialize { "yes" } else { "no" }.to_owned(),
+            hands::told(token).unwrap_or_else(|| "PINs typed here".to_owned()),
         ]
     });
     Block::Table(
-        &["name", "label", "serial number", "manufacturer", "model", "new"],
+        &[
+            "name",
+            "label",
+            "serial number",
+            "manufacturer",
+            "model",
+            "new",
+            "by people",
+        ],
         rows.collect(),
     )
 }

@@ -2,6 +2,7 @@
 //! transcript is a session of its own; what it saw is written down again.
 
 mod follow;
+mod login;
 mod older;
 
 use std::collections::BTreeMap;
@@ -16,10 +17,11 @@ pub(super) use self::follow::follow;
 use super::Hex;
 use crate::approval::ApprovedPlan;
 use crate::error::Error;
+use crate::hands;
 use crate::journal::{Attempt, Journal};
-use crate::plan::{Plan, TokenPlan};
+use crate::plan::{PinEntry, Plan, TokenPlan};
 use crate::preconditions::{self, Begun, Mark, MarkState, Place, stage};
-use crate::room::{PinFor, Room};
+use crate::room::Room;
 
 /// The module as it was loaded.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,6 +37,18 @@ struct Loaded {
 struct ToToken<'a> {
     token: &'a Name,
     label: &'a str,
+    #[serde(skip_serializing_if = "PinEntry::is_typed")]
+    pin: PinEntry,
+}
+
+impl<'a> ToToken<'a> {
+    fn of(token: &'a TokenPlan) -> Self {
+        Self {
+            token: &token.name,
+            label: &token.label,
+            pin: token.pin,
+        }
+    }
 }
 
 /// Nothing to say but that it was done.
@@ -161,6 +175,7 @@ impl Session<'_> {
         }
         for token in used {
             if let Some(officer) = officers.get(&token.name) {
+                self.attest_making(token)?;
                 self.mark(token, officer)?;
             }
         }
@@ -193,6 +208,7 @@ impl Session<'_> {
                     .map_err(looking)?
                     .ok_or_else(|| stage(1, "the module has no free slot for a new token"))
             })?;
+        hands::entry(token, &free)?;
         preconditions::can(plan, token, &free)
     }
 
@@ -209,32 +225,6 @@ impl Session<'_> {
         preconditions::stage_1(plan, token, &facts)?;
         identify(self.journal, token, &facts)?;
         preconditions::space(plan, token, &facts)
-    }
-
-    fn log_in(&mut self, token: &TokenPlan) -> Result<Officer, Error> {
-        let seen = self
-            .module
-            .find(&selector(token))
-            .map_err(looking)?
-            .ok_or_else(|| stage(1, format!("the token {} is not there", token.name)))?;
-        if !seen.facts().user_pin_set {
-            return Err(stage(1, format!("the token {} has no user PIN", token.name)));
-        }
-        let pin = self
-            .room
-            .pin(token.name.as_str(), PinFor::User, token.pin_parts)?;
-        let mut officer = None;
-        let state = &self.place.state;
-        let intent = ToToken {
-            token: &token.name,
-            label: &token.label,
-        };
-        let call = format!("C_Login/{}", token.name);
-        self.journal.perform(&self.name, &call, &intent, |_| {
-            officer = Some(seen.log_in(pin, state).map_err(Error::token("logging in"))?);
-            Ok(Done {})
-        })?;
-        officer.ok_or_else(|| Error::Internal("a session logs in once".to_owned()))
     }
 
     /// No ceremony is under way on the token, and nothing has the name of a key to come.
@@ -270,43 +260,6 @@ impl Session<'_> {
                 ));
             }
         }
-        Ok(())
-    }
-
-    /// Makes a token out of a free slot; what a crash left half-made is gone on with.
-    fn initialize(&mut self, token: &TokenPlan) -> Result<(), Error> {
-        let step = step(token);
-        let intent = ToToken {
-            token: &token.name,
-            label: &token.label,
-        };
-        let by_label = TokenSelector::Label(token.label.clone());
-        self.room.go(&format!(
-            "initialise a free slot as the token {:?} ({})",
-            token.label, token.name
-        ))?;
-        let so_pin = self
-            .room
-            .pin(token.name.as_str(), PinFor::SecurityOfficer, token.pin_parts)?;
-        let module = &self.module;
-        self.journal.perform(&step, "C_InitToken", &intent, |attempt| {
-            if attempt == Attempt::First || module.find(&by_label).map_err(looking)?.is_none() {
-                module
-                    .init_token(&token.label, &so_pin)
-                    .map_err(Error::token("initialising a token"))?;
-            }
-            Ok(Done {})
-        })?;
-        let pin = self
-            .room
-            .pin(token.name.as_str(), PinFor::User, token.pin_parts)?;
-        self.journal.perform(&step, "C_InitPIN", &intent, |_| {
-            let seen = module.find(&by_label).map_err(looking)?;
-            let seen = seen.ok_or_else(|| Error::State("the new token is not found again".to_owned()))?;
-            seen.set_user_pin(&so_pin, &pin)
-                .map_err(Error::token("setting the user PIN"))?;
-            Ok(Done {})
-        })?;
         Ok(())
     }
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use sealwright_ceremony::Role;
-use sealwright_identity::Digest;
+use sealwright_ceremony::{PATIENCE, Role};
+use sealwright_identity::{Digest, HumanDuration};
 use sealwright_statement::policy::Name;
 
 use super::signing::{Discreet, NewKeyArgs, PinArg, SigningKey, TokenUse, pin, signing_key};
@@ -215,6 +215,9 @@ pub(crate) struct RunArgs {
     /// Where the PIN of a token's security officer comes from, for each part [default: a prompt].
     #[arg(long, value_name = "TOKEN=file:PATH|fd:N", value_parser = Discreet(pin))]
     pub(crate) so_pin: Vec<PinArg>,
+    /// How long people may take for what they do at a token, such as typing a PIN at its pad: an hour at most.
+    #[arg(long, value_name = "DURATION", default_value_t = PATIENCE, value_parser = patience)]
+    pub(crate) people_deadline: HumanDuration,
     /// A key in a file that signs the end of the transcript at once; more, and keys on tokens, sign with
     /// `ceremony sign`.
     #[arg(long, value_name = "FILE", value_parser = Discreet(signing_key))]
@@ -339,6 +342,14 @@ pub(crate) struct SignArgs {
     pub(crate) yes: bool,
     #[command(flatten)]
     pub(crate) tokens: TokenUse,
+}
+
+fn patience(text: &str) -> Result<HumanDuration, String> {
+    let limit: HumanDuration = text.parse().map_err(|error| format!("{error}"))?;
+    if limit > HumanDuration::from_secs(3600) {
+        return Err("people are waited for at most an hour: 1h".to_owned());
+    }
+    Ok(limit)
 }
 
 fn role(text: &str) -> Result<Role, String> {

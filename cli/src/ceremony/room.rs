@@ -2,9 +2,9 @@
 
 use std::io::{self, BufRead, Write};
 
-use sealwright_ceremony::{Error, PinFor, Room};
+use sealwright_ceremony::{Error, PATIENCE, PinFor, Room};
 use sealwright_hsm::{Pin, PinSource};
-use sealwright_identity::Digest;
+use sealwright_identity::{Digest, HumanDuration};
 use sealwright_statement::words::words;
 
 use crate::{
@@ -23,6 +23,8 @@ pub(super) struct Terminal<'a> {
     pub(super) silent: bool,
     pub(super) pins: &'a [PinArg],
     pub(super) so_pins: &'a [PinArg],
+    /// How long people may take at a token.
+    pub(super) patience: HumanDuration,
 }
 
 impl Terminal<'_> {
@@ -32,6 +34,7 @@ impl Terminal<'_> {
             silent,
             pins: &[],
             so_pins: &[],
+            patience: PATIENCE,
         }
     }
 }
@@ -75,6 +78,23 @@ impl Room for Terminal<'_> {
             return Ok(format!("words {} typed", numbers.join(", ")));
         }
         Err(Error::NotConfirmed(format!("other words were typed for {what}")))
+    }
+
+    fn attest(&mut self, what: &str) -> Result<String, Error> {
+        if self.silent {
+            return Ok("not asked, in a rehearsal".to_owned());
+        }
+        let answer = ask(&format!(
+            "Everybody: {what}. Nobody but you knows. Type yes if it was so: "
+        ))?;
+        if answer == "yes" {
+            return Ok("yes typed".to_owned());
+        }
+        Err(Error::NotConfirmed(what.to_owned()))
+    }
+
+    fn patience(&self) -> HumanDuration {
+        self.patience
     }
 
     fn remarks(&mut self) -> Result<Vec<String>, Error> {

@@ -79,6 +79,7 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
         silent: args.yes,
         pins: &args.pin,
         so_pins: &args.so_pin,
+        patience: args.people_deadline,
     };
     let finished = match args.declare {
         None => ceremony.run(&mut terminal),

@@ -2,10 +2,13 @@
 
 use std::{fs, os::unix::fs::DirBuilderExt as _, process::ExitCode};
 
-use sealwright_ceremony::Explained;
-use sealwright_hsm::{PinSource, TokenSelector, ceremony::ModuleFile};
+use sealwright_ceremony::{Explained, Room as _};
+use sealwright_hsm::{
+    PinSource, TokenSelector,
+    ceremony::{ModuleFile, Officer, SeenToken},
+};
 
-use super::{fail, plan::differences_out};
+use super::{fail, plan::differences_out, room::Terminal};
 use crate::{
     args::{CompareArgs, InventoryArgs},
     failure::{Class, Failure, OrFail},
@@ -52,12 +55,7 @@ pub(super) fn inventory(args: &InventoryArgs, output: Output) -> Result<ExitCode
         .mode(0o700)
         .create(&args.state)
         .or_fail_doing(Class::Usage, format!("cannot make {}", args.state.display()))?;
-    let source = args
-        .pin
-        .as_ref()
-        .map_or(PinSource::Prompt, |pin| pin.source.clone());
-    let pin = source.read(&token.facts().label).or_fail(Class::State)?;
-    let officer = token.log_in(pin, &args.state).or_fail(Class::State)?;
+    let officer = log_in(token, args)?;
     let surveyed = explained.survey(officer.inventory().or_fail(Class::Unavailable)?);
     if output == Output::Json {
         surveyed.iter().try_for_each(output::json)?;
@@ -84,4 +82,24 @@ pub(super) fn inventory(args: &InventoryArgs, output: Output) -> Result<ExitCode
         Class::Unexplained,
         format!("{odd} objects of the token are explained by no transcript"),
     ))
+}
+
+/// By the PIN from its source, or at the pad of a token that has one.
+fn log_in(token: SeenToken, args: &InventoryArgs) -> Result<Officer, Failure> {
+    if token.facts().protected_path {
+        let mut room = Terminal::asking(false);
+        let limit = room.patience();
+        room.say(&format!(
+            "Now at the pad of the token {:?}: type the user PIN. Waiting, for {} at most.",
+            token.facts().label,
+            limit
+        ));
+        return token.log_in_at_pad(limit.get()).or_fail(Class::State);
+    }
+    let source = args
+        .pin
+        .as_ref()
+        .map_or(PinSource::Prompt, |pin| pin.source.clone());
+    let pin = source.read(&token.facts().label).or_fail(Class::State)?;
+    token.log_in(pin, &args.state).or_fail(Class::State)
 }

@@ -55,13 +55,17 @@ impl ModuleFile {
         &self.path
     }
 
+    /// The open file, by a name that no replacement changes.
+    pub(super) fn descriptor(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()))
+    }
+
     /// Loads the open file, whatever the path means by now, and looks that it is what was hashed.
     ///
     /// # Errors
     /// It is no PKCS#11 module, it was changed or replaced meanwhile, or it does not initialise.
     pub fn load(mut self) -> Result<CeremonyModule, Error> {
-        let through = PathBuf::from(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        let module = Module::load_through(&self.path, Some(&through), &Metrics::default())?;
+        let module = Module::load_through(&self.path, Some(&self.descriptor()), &Metrics::default())?;
         self.file.rewind().map_err(files(&self.path))?;
         if hash(&mut self.file).map_err(files(&self.path))? != self.digest {
             return Err(Error::ModuleReplaced { path: self.path });

@@ -1,6 +1,6 @@
 //! A loaded module, before anybody is logged in.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use cryptoki::{session::UserType, slot::Slot, types::AuthPin};
 
@@ -14,9 +14,10 @@ use crate::{
     error::Error,
     module::{Module, SessionKind},
     pin::Pin,
-    slots::{self, Found},
+    slots::{self, Found, PinState},
     softhsm::TokenFolder,
     token::Token,
+    within::within,
 };
 
 /// A module that was loaded from the file that was hashed.
@@ -111,7 +112,15 @@ impl CeremonyModule {
         Ok(TokenFacts::of(&raw, library, mechanisms))
     }
 
-    fn free(&self) -> Result<Option<Slot>, Error> {
+    pub(super) fn module(&self) -> &Arc<Module> {
+        &self.module
+    }
+
+    pub(super) fn file(&self) -> &ModuleFile {
+        &self.file
+    }
+
+    pub(super) fn free(&self) -> Result<Option<Slot>, Error> {
         let slots = self
             .module
             .call("C_GetSlotList", |pkcs11| pkcs11.get_slots_with_token())
@@ -128,6 +137,15 @@ impl SeenToken {
     /// What it says of itself.
     pub fn facts(&self) -> &TokenFacts {
         &self.facts
+    }
+
+    /// What it says of its user PIN.
+    pub fn pin_state(&self) -> PinState {
+        self.found.info.pin
+    }
+
+    pub(super) fn into_parts(self) -> (Arc<Module>, Found) {
+        (self.module, self.found)
     }
 
     /// Logs in as security officer and sets the user PIN (`C_InitPIN`).
@@ -157,12 +175,25 @@ impl SeenToken {
     /// # Errors
     /// [`Error::is_pin`] tells those after which nobody may simply try again.
     pub fn log_in(self, pin: Pin, marker_dir: &Path) -> Result<Officer, Error> {
-        let token = Token::log_in_to(self.module, self.found, pin, marker_dir)?;
-        let session = token
-            .open_session(SessionKind::ReadWrite)
-            .map_err(Error::call("opening a session that may write"))?;
-        Ok(Officer::new(token, session))
+        officer(Token::log_in_to(self.module, self.found, pin, marker_dir)?)
     }
+
+    /// Logs in, once, while people type the PIN at the token's own pad (`C_Login` without a PIN).
+    ///
+    /// # Errors
+    /// They did not within `limit`, gave up, or the token refuses. [`Error::is_pin`] as for [`Self::log_in`].
+    pub fn log_in_at_pad(self, limit: Duration) -> Result<Officer, Error> {
+        within(limit, "waiting for the PIN at its pad", move || {
+            officer(Token::log_in_at_pad(self.module, self.found)?)
+        })
+    }
+}
+
+fn officer(token: Token) -> Result<Officer, Error> {
+    let session = token
+        .open_session(SessionKind::ReadWrite)
+        .map_err(Error::call("opening a session that may write"))?;
+    Ok(Officer::new(token, session))
 }
 
 /// SoftHSM syncs nothing.

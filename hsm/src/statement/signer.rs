@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use parking_lot::Mutex;
 use sealwright_statement::{Preimage, PublicKey, Signature, Signer, SignerError};
 
-use super::{PersonalToken, deviations, refuse_ceremony, within};
+use super::{PersonalToken, deviations, refuse_ceremony};
 use crate::{
     ceremony::{facts, officer},
     error::Error,
@@ -15,6 +15,7 @@ use crate::{
     pin::{Pin, PinError},
     signable::Signable,
     token::Token,
+    within::within,
 };
 
 /// A person's key on a token that the person is logged in to. Its `Debug` names the public half only.

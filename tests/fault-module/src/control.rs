@@ -6,6 +6,8 @@
 //!
 //! Lines `attribute=private:TYPE:VALUE` and `attribute=public:TYPE:VALUE`, of which there may be many, have the
 //! attributes of keys told otherwise, all in hexadecimal digits; `hide` as the value has one not told.
+//!
+//! Lines `pad-user=FILE` and `pad-so=FILE` give every token a PIN pad, at which somebody types what is in the file.
 
 use std::{
     collections::HashMap,
@@ -17,9 +19,9 @@ use std::{
 
 use cryptoki_sys::{
     CK_ATTRIBUTE_TYPE, CK_OBJECT_CLASS, CK_RV, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CKO_PRIVATE_KEY,
-    CKO_PUBLIC_KEY, CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED, CKR_FUNCTION_NOT_SUPPORTED,
-    CKR_GENERAL_ERROR, CKR_PIN_EXPIRED, CKR_PIN_INCORRECT, CKR_PIN_LOCKED, CKR_SESSION_HANDLE_INVALID,
-    CKR_TOKEN_NOT_PRESENT, CKR_USER_NOT_LOGGED_IN,
+    CKO_PUBLIC_KEY, CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED, CKR_FUNCTION_CANCELED,
+    CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR, CKR_PIN_EXPIRED, CKR_PIN_INCORRECT, CKR_PIN_LOCKED,
+    CKR_SESSION_HANDLE_INVALID, CKR_TOKEN_NOT_PRESENT, CKR_USER_NOT_LOGGED_IN,
 };
 
 /// A function that can be made to fail, under its name in the control file.
@@ -120,6 +122,14 @@ pub(crate) fn fault(file: &Path, function: Function, counts: impl Fn(&Fault) -> 
     (*calls > first && *calls <= last).then_some(fault)
 }
 
+/// What somebody types at the pad, if the tokens have one: as user, or as security officer.
+pub(crate) fn at_pad(file: &Path, security_officer: bool) -> Option<Vec<u8>> {
+    let text = fs::read_to_string(file).ok()?;
+    let name = if security_officer { "pad-so=" } else { "pad-user=" };
+    let typed = text.lines().find_map(|line| line.strip_prefix(name))?;
+    Some(fs::read_to_string(typed.trim()).ok()?.trim_end().into())
+}
+
 /// An attribute that is told otherwise, or not at all.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct OddAttribute {
@@ -174,6 +184,7 @@ fn parse(word: &str) -> Fault {
 
 fn return_value(name: &str) -> CK_RV {
     match name {
+        "function_canceled" => CKR_FUNCTION_CANCELED,
         "general_error" => CKR_GENERAL_ERROR,
         "device_error" => CKR_DEVICE_ERROR,
         "device_memory" => CKR_DEVICE_MEMORY,

@@ -8,8 +8,27 @@
     reason = "a PKCS#11 module is a table of C functions, and so is the one it wraps"
 )]
 
+/// Forwards a call to the real module's function of that name, after its fault.
+macro_rules! forward {
+    ($function:expr, $session:expr, $name:ident($($argument:expr),*)) => {{
+        let Some(wrapped) = wrapped() else {
+            return CKR_GENERAL_ERROR;
+        };
+        let fault = control::fault(&wrapped.control, $function, |_| true);
+        if let Some(answer) = before(wrapped, fault.as_ref(), $session) {
+            return answer;
+        }
+        let Some(real) = wrapped.real.$name else {
+            return CKR_FUNCTION_NOT_SUPPORTED;
+        };
+        // SAFETY: the real module's function, with the arguments as the caller gave them.
+        after(fault.as_ref(), unsafe { real($($argument),*) })
+    }};
+}
+
 mod attributes;
 mod control;
+mod pad;
 mod probe;
 
 use std::{
@@ -23,8 +42,8 @@ use std::{
 
 use cryptoki_sys::{
     CK_ATTRIBUTE, CK_FLAGS, CK_FUNCTION_LIST, CK_MECHANISM, CK_NOTIFY, CK_OBJECT_HANDLE, CK_RV,
-    CK_SESSION_HANDLE, CK_SLOT_ID, CK_TOKEN_INFO, CK_ULONG, CK_USER_TYPE, CKR_ARGUMENTS_BAD,
-    CKR_DEVICE_REMOVED, CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR, CKR_OK, Pkcs11,
+    CK_SESSION_HANDLE, CK_SLOT_ID, CK_ULONG, CKR_ARGUMENTS_BAD, CKR_DEVICE_REMOVED,
+    CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR, CKR_OK, Pkcs11,
 };
 
 use crate::control::{Fault, Function};
@@ -74,13 +93,13 @@ fn wrap() -> Option<Wrapped> {
     let ours = CK_FUNCTION_LIST {
         C_GetFunctionList: Some(C_GetFunctionList),
         C_Initialize: Some(initialize),
-        C_GetTokenInfo: Some(get_token_info),
+        C_GetTokenInfo: Some(pad::get_token_info),
         C_OpenSession: Some(open_session),
-        C_Login: Some(login),
+        C_Login: Some(pad::login),
         C_SignInit: Some(sign_init),
         C_Sign: Some(sign),
-        C_InitToken: Some(init_token),
-        C_InitPIN: Some(init_pin),
+        C_InitToken: Some(pad::init_token),
+        C_InitPIN: Some(pad::init_pin),
         C_CreateObject: Some(create_object),
         C_GenerateRandom: Some(generate_random),
         C_GenerateKeyPair: Some(generate_key_pair),
@@ -131,30 +150,8 @@ fn after(fault: Option<&Fault>, answer: CK_RV) -> CK_RV {
     }
 }
 
-/// Forwards a call to the real module's function of that name, after its fault.
-macro_rules! forward {
-    ($function:expr, $session:expr, $name:ident($($argument:expr),*)) => {{
-        let Some(wrapped) = wrapped() else {
-            return CKR_GENERAL_ERROR;
-        };
-        let fault = control::fault(&wrapped.control, $function, |_| true);
-        if let Some(answer) = before(wrapped, fault.as_ref(), $session) {
-            return answer;
-        }
-        let Some(real) = wrapped.real.$name else {
-            return CKR_FUNCTION_NOT_SUPPORTED;
-        };
-        // SAFETY: the real module's function, with the arguments as the caller gave them.
-        after(fault.as_ref(), unsafe { real($($argument),*) })
-    }};
-}
-
 unsafe extern "C" fn initialize(arguments: *mut c_void) -> CK_RV {
     forward!(Function::Initialize, 0, C_Initialize(arguments))
-}
-
-unsafe extern "C" fn get_token_info(slot: CK_SLOT_ID, info: *mut CK_TOKEN_INFO) -> CK_RV {
-    forward!(Function::TokenInfo, 0, C_GetTokenInfo(slot, info))
 }
 
 unsafe extern "C" fn open_session(
@@ -169,15 +166,6 @@ unsafe extern "C" fn open_session(
         0,
         C_OpenSession(slot, flags, application, notify, session)
     )
-}
-
-unsafe extern "C" fn login(
-    session: CK_SESSION_HANDLE,
-    user: CK_USER_TYPE,
-    pin: *mut c_uchar,
-    length: CK_ULONG,
-) -> CK_RV {
-    forward!(Function::Login, session, C_Login(session, user, pin, length))
 }
 
 unsafe extern "C" fn sign_init(
@@ -229,19 +217,6 @@ unsafe extern "C" fn sign(
         _ => {}
     }
     after(fault.as_ref(), answer)
-}
-
-unsafe extern "C" fn init_token(
-    slot: CK_SLOT_ID,
-    pin: *mut c_uchar,
-    length: CK_ULONG,
-    label: *mut c_uchar,
-) -> CK_RV {
-    forward!(Function::InitToken, 0, C_InitToken(slot, pin, length, label))
-}
-
-unsafe extern "C" fn init_pin(session: CK_SESSION_HANDLE, pin: *mut c_uchar, length: CK_ULONG) -> CK_RV {
-    forward!(Function::InitPin, session, C_InitPIN(session, pin, length))
 }
 
 unsafe extern "C" fn create_object(

@@ -7,8 +7,9 @@ use serde::de::DeserializeOwned;
 use super::{Done, Loaded, ToToken, identify, judge_marks, older, step};
 use crate::approval::ApprovedPlan;
 use crate::error::Error;
+use crate::hands::{self, PAD};
 use crate::journal::{Journal, Kind};
-use crate::plan::TokenPlan;
+use crate::plan::{PinEntry, TokenPlan};
 use crate::preconditions::{self, Mark, MarkState, stage};
 use crate::run::closing::{CLOSING, DECLARED};
 use crate::run::{Hex, nobody};
@@ -67,10 +68,7 @@ pub(in crate::run) fn follow(
         .iter()
         .filter(|token| preconditions::uses(plan, token))
     {
-        let intent = ToToken {
-            token: &token.name,
-            label: &token.label,
-        };
+        let intent = ToToken::of(token);
         let calls: &[&str] = if token.initialize {
             &["C_InitToken", "C_InitPIN"]
         } else {
@@ -79,6 +77,7 @@ pub(in crate::run) fn follow(
         for call in calls {
             follow_call(journal, &step(token), call, &intent, given_up)?;
         }
+        follow_making(journal, token, given_up)?;
         follow_call(journal, &step(token), open.call(), &open, given_up)?;
     }
     Ok(stops)
@@ -109,6 +108,17 @@ fn follow_call(
     Ok(())
 }
 
+/// What people said of the making of a token; where a ceremony was given up, it may not have come so far.
+fn follow_making(journal: &mut Journal, token: &TokenPlan, given_up: bool) -> Result<(), Error> {
+    let step = step(token);
+    let due = token.initialize && token.pin == PinEntry::Pad;
+    if !due || (given_up && !journal.is_answered(&step, PAD)) {
+        return Ok(());
+    }
+    let nobody = || Err(nobody(&step, PAD));
+    hands::attest(journal, &step, PAD, &hands::made_at_pad(token), nobody)
+}
+
 /// One session and one token.
 struct Seen<'a> {
     approved: &'a ApprovedPlan,
@@ -130,7 +140,10 @@ impl Seen<'_> {
         self.look(
             journal,
             format!("free/{}", token.name),
-            |_, free: TokenFacts, _| preconditions::can(plan, token, &free),
+            |_, free: TokenFacts, _| {
+                hands::entry(token, &free)?;
+                preconditions::can(plan, token, &free)
+            },
         )?;
         self.look(
             journal,
@@ -140,10 +153,7 @@ impl Seen<'_> {
                 identify(journal, token, &facts)
             },
         )?;
-        let intent = ToToken {
-            token: &token.name,
-            label: &token.label,
-        };
+        let intent = ToToken::of(token);
         let call = format!("C_Login/{}", token.name);
         if let Err(error) = journal.attempted(self.session, &call, &intent) {
             return Err(Refused {
@@ -151,6 +161,7 @@ impl Seen<'_> {
                 error: Box::new(error),
             });
         }
+        self.follow_pad(journal)?;
         self.look(
             journal,
             format!("marks/{}", token.name),
@@ -183,6 +194,22 @@ impl Seen<'_> {
             )?;
         }
         Ok(())
+    }
+
+    /// What people said of the pad: before anything that a login allows.
+    fn follow_pad(&self, journal: &mut Journal) -> Result<(), Refused> {
+        let token = self.token;
+        let call = format!("{PAD}/{}", token.name);
+        let due = journal.has(self.session, &format!("marks/{}", token.name));
+        if token.pin == PinEntry::Typed || (!due && !journal.has(self.session, &call)) {
+            return Ok(());
+        }
+        let nobody = || Err(nobody(self.session, &call));
+        let what = hands::typed_at_pad(token);
+        hands::attest(journal, self.session, &call, &what, nobody).map_err(|error| Refused {
+            call: call.clone(),
+            error: Box::new(error),
+        })
     }
 
     /// Judges what was seen, if it was: the thing, and the number of its event.

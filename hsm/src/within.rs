@@ -12,7 +12,7 @@ use crate::error::Error;
 ///
 /// PKCS#11 has no time limits: a thread that is not waited for any more is lost, with whatever it took along. It gives
 /// up its sessions by itself, should the module come back.
-pub(super) fn within<T: Send + 'static>(
+pub(crate) fn within<T: Send + 'static>(
     limit: Duration,
     doing: &'static str,
     calls: impl FnOnce() -> Result<T, Error> + Send + 'static,

@@ -80,8 +80,11 @@ fn may_differ(place: &str) -> bool {
         parts.next().unwrap_or_default(),
         parts.next_back().unwrap_or_default(),
     );
-    let numbered = last.parse::<usize>().is_ok() && parts.next_back() == Some("transcripts");
+    let above = parts.next_back();
+    let numbered = last.parse::<usize>().is_ok() && above == Some("transcripts");
+    let quorum = ["threshold", "instruction"].contains(&last) && above == Some("hsm_quorum");
     match first {
+        "tokens" if quorum => true,
         "tokens" => ["label", "serial", "initialize", "pin_parts", "pin"].contains(&last),
         // And other ceremonies before it. A step's name may hold any of these words, and dots.
         "steps" if numbered => true,

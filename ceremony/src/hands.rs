@@ -1,4 +1,4 @@
-//! What only people do at a token: they type its PINs at a pad of its own.
+//! What only people do at a token: they type its PINs at a pad of its own, or open it by a quorum of its own.
 //!
 //! None of it passes through this program, and no token proves it. It is waited for, and what stands in the transcript is
 //! what people said: each text here says so.
@@ -10,11 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::journal::{Event, Journal, Kind};
-use crate::plan::{PinEntry, TokenPlan};
+use crate::plan::{HsmQuorum, PinEntry, TokenPlan};
 use crate::preconditions::stage;
 
 /// The event that tells of a pad, by itself or before the token's name.
 pub(crate) const PAD: &str = "pad";
+
+/// The events that tell of a token's own quorum, before the token's name.
+pub(crate) const QUORUM: &str = "quorum";
 
 /// What people said that was done.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -83,21 +86,42 @@ pub(crate) fn made_at_pad(token: &TokenPlan) -> String {
     )
 }
 
+/// What is attested of a token's own quorum.
+pub(crate) fn opened(token: &TokenPlan, quorum: &HsmQuorum) -> String {
+    format!(
+        "the token {} was opened by {} people of its own quorum ({})",
+        token.name, quorum.threshold, quorum.instruction
+    )
+}
+
 /// What a script and a report say of a token, where there is something to say.
 pub(crate) fn told(token: &TokenPlan) -> Option<String> {
-    let parts = token.pin_parts;
-    (token.pin == PinEntry::Pad).then(|| {
-        let who = match parts {
+    let mut told = Vec::new();
+    if let Some(HsmQuorum {
+        threshold,
+        instruction,
+    }) = &token.hsm_quorum
+    {
+        told.push(format!(
+            "{threshold} people of its own quorum open it before the login: {instruction}"
+        ));
+    }
+    if token.pin == PinEntry::Pad {
+        let who = match token.pin_parts {
             1 => "one person".to_owned(),
             parts => format!("{parts} people, a part each"),
         };
-        format!("its PINs are typed at its own pad, by {who}; people say so, nothing verifies it")
-    })
+        told.push(format!("its PINs are typed at its own pad, by {who}"));
+    }
+    if told.is_empty() {
+        return None;
+    }
+    Some(format!("{}; people say so, nothing verifies it", told.join("; ")))
 }
 
 /// What a reader of a transcript has to believe people for.
 pub(crate) fn remarks(events: &[Event]) -> BTreeSet<String> {
-    let about = |call: &str| call == PAD || call.starts_with("pad/");
+    let about = |call: &str| call == PAD || call.starts_with("pad/") || call.starts_with("quorum/");
     let said = events
         .iter()
         .filter(|event| event.kind == Kind::Observation && about(&event.call));

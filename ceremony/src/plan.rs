@@ -18,7 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use self::attestation::Attestation;
 pub(crate) use self::attestation::MAX_ATTESTATION;
 pub use self::diff::Difference;
-pub use self::hands::PinEntry;
+pub use self::hands::{HsmQuorum, PinEntry};
 pub use self::lint::Warning;
 pub use self::steps::{
     ApproverRosterStep, CertificateStep, CheckpointStep, CrossStep, CsrStep, Custody, ImportStep,
@@ -93,6 +93,9 @@ pub struct TokenPlan {
     /// Where its PINs are given.
     #[serde(default, skip_serializing_if = "PinEntry::is_typed")]
     pub pin: PinEntry,
+    /// The quorum of its own that must open it before a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hsm_quorum: Option<HsmQuorum>,
     /// Attributes that this kind of token does not tell, and that are accepted as `not reported`.
     #[serde(default)]
     pub accept_not_reported: Vec<String>,

@@ -40,6 +40,14 @@ pub trait Room {
     /// When it was not, or nobody answers.
     fn attest(&mut self, what: &str) -> Result<String, Error>;
 
+    /// Shows what people are to do before a login, and waits, no longer than [`Room::patience`], until they say that it
+    /// is done, by three words of a digest. `again` when the token was not satisfied. How it was said goes into the
+    /// transcript.
+    ///
+    /// # Errors
+    /// When it is not done, other words were typed, or nobody answers.
+    fn opened(&mut self, what: &str, digest: &Digest, again: bool) -> Result<String, Error>;
+
     /// How long people may take for what they do at a token.
     fn patience(&self) -> HumanDuration {
         PATIENCE

@@ -58,7 +58,9 @@ pub fn estimate(plan: &LintedPlan) -> Estimate {
     let attested = plan.keys();
     let attested = attested.filter(|key| matches!(key.attestation, Attestation::File(_)));
     let questions = fresh + keys + attested.count() + certificates;
-    let read_aloud = checkpoints + 1;
+    // A token's own quorum says that it is there by words, too.
+    let quorums = used.iter().filter(|token| token.hsm_quorum.is_some()).count();
+    let read_aloud = checkpoints + 1 + quorums;
     let acts = u64::try_from(questions).unwrap_or(u64::MAX).saturating_add(pins);
     let readings = u64::try_from(read_aloud).unwrap_or(u64::MAX);
     Estimate {
@@ -131,6 +133,10 @@ pub fn script(plan: &LintedPlan, roster: &Roster) -> String {
     for token in body.tokens.iter().filter(|token| uses(body, token)) {
         if let Some(told) = hands::told(token) {
             line(&format!("| {} | {told} |  |  |", token.name));
+        }
+        if let Some(quorum) = &token.hsm_quorum {
+            let blanks = vec!["____________"; usize::try_from(quorum.threshold).unwrap_or(1)].join(" ");
+            line(&format!("| {} | who opened it: {blanks} |  |  |", token.name));
         }
     }
     for step in &body.steps {

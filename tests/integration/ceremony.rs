@@ -9,6 +9,7 @@ mod cross;
 mod earlier;
 mod ends;
 mod faults;
+mod hsm_quorum;
 mod inventory;
 mod pads;
 mod quorum;

@@ -5,7 +5,7 @@ use std::{
     io::{Read as _, Write as _},
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use serde_json::Value;
@@ -211,7 +211,20 @@ impl Room {
 
     /// The same with something on standard input.
     pub fn command(&self, arguments: &[&str], input: &str) -> Outcome {
-        let mut child = Command::new(binary())
+        let mut child = self.start(arguments);
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        ended(child)
+    }
+
+    /// The same where somebody is there and says nothing.
+    pub fn silence(&self, arguments: &[&str]) -> Outcome {
+        let mut child = self.start(arguments);
+        let _open = child.stdin.take();
+        ended(child)
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        Command::new(binary())
             .args(arguments)
             .env("SOFTHSM2_CONF", self.file("softhsm2.conf"))
             .env("KRYOPTIC_CONF", self.file("kryoptic.conf"))
@@ -221,30 +234,13 @@ impl Room {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap();
-        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
-        let output = child.wait_with_output().unwrap();
-        Outcome {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+            .unwrap()
     }
 
     /// Runs the binary as somebody at a terminal does: reads what it shows, says yes, and types the words that it asks
     /// for. Gives how many questions there were.
     pub fn talk(&self, arguments: &[&str]) -> (Outcome, usize) {
-        let mut child = Command::new(binary())
-            .args(arguments)
-            .env("SOFTHSM2_CONF", self.file("softhsm2.conf"))
-            .env("KRYOPTIC_CONF", self.file("kryoptic.conf"))
-            .env("FAULT_MODULE_REAL", MODULE)
-            .env("FAULT_MODULE_CONTROL", self.file("fault"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut child = self.start(arguments);
         let (mut input, mut errors) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
         let (mut said, mut line, mut words, mut questions) = (String::new(), String::new(), Vec::new(), 0);
         let mut byte = [0];
@@ -338,6 +334,15 @@ impl Room {
 impl Default for Room {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+fn ended(child: Child) -> Outcome {
+    let output = child.wait_with_output().unwrap();
+    Outcome {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
     }
 }
 

@@ -22,3 +22,13 @@ impl PinEntry {
         matches!(self, Self::Typed)
     }
 }
+
+/// A quorum of the token's own, such as the cards of an operator card set, that must open it before anybody can log in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HsmQuorum {
+    /// How many people it takes, as the token was set up.
+    pub threshold: u64,
+    /// What they do, in words.
+    pub instruction: String,
+}

@@ -1,6 +1,7 @@
 //! What a plan may not say, and what its readers should think about.
 
 mod crossed;
+mod hands;
 mod warnings;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -80,6 +81,9 @@ impl Plan {
             }
             if !(1..=8).contains(&token.pin_parts) {
                 return Some(("pin_parts", format!("the token {} needs 1 to 8", token.name)));
+            }
+            if let problem @ Some(_) = hands::quorum_problem(token) {
+                return problem;
             }
         }
         let labels: BTreeSet<_> = self.tokens.iter().map(|token| &token.label).collect();

@@ -4,6 +4,7 @@
 mod follow;
 mod login;
 mod older;
+mod quorum;
 
 use std::collections::BTreeMap;
 

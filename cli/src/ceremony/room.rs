@@ -1,6 +1,10 @@
 //! The people in the room, at a terminal: questions on standard error, answers from standard input.
 
-use std::io::{self, BufRead, Write};
+use std::{
+    io::{self, BufRead, Write},
+    sync::mpsc,
+    thread,
+};
 
 use sealwright_ceremony::{Error, PATIENCE, PinFor, Room};
 use sealwright_hsm::{Pin, PinSource};
@@ -37,6 +41,38 @@ impl Terminal<'_> {
             patience: PATIENCE,
         }
     }
+
+    /// Shows a digest, and asks for three of its words.
+    fn typed_words(
+        &self,
+        what: &str,
+        digest: &Digest,
+        limit: Option<HumanDuration>,
+    ) -> Result<String, Error> {
+        show(&format!("{what}: {digest}"));
+        let all: Vec<_> = words(digest).collect();
+        for (row, number) in all.chunks(8).zip((1..).step_by(8)) {
+            show(&format!("  {number:>2}  {}", row.join(" ")));
+        }
+        if self.silent {
+            return Ok("not asked, in a rehearsal".to_owned());
+        }
+        let places = places(all.len()).map_err(|error| Error::NotConfirmed(error.to_string()))?;
+        let numbers: Vec<_> = places.iter().map(|place| (place + 1).to_string()).collect();
+        let question = format!(
+            "Compare them with your own copy, then type the words {}: ",
+            numbers.join(", ")
+        );
+        let answer = match limit {
+            Some(limit) => ask_within(question, limit)?,
+            None => ask(&question)?,
+        };
+        let wanted = places.iter().filter_map(|place| all.get(*place));
+        if answer.split_whitespace().eq(wanted.copied()) {
+            return Ok(format!("words {} typed", numbers.join(", ")));
+        }
+        Err(Error::NotConfirmed(format!("other words were typed for {what}")))
+    }
 }
 
 impl Room for Terminal<'_> {
@@ -59,38 +95,27 @@ impl Room for Terminal<'_> {
     }
 
     fn confirm(&mut self, what: &str, digest: &Digest) -> Result<String, Error> {
-        show(&format!("{what}: {digest}"));
-        let all: Vec<_> = words(digest).collect();
-        for (row, number) in all.chunks(8).zip((1..).step_by(8)) {
-            show(&format!("  {number:>2}  {}", row.join(" ")));
-        }
-        if self.silent {
-            return Ok("not asked, in a rehearsal".to_owned());
-        }
-        let places = places(all.len()).map_err(|error| Error::NotConfirmed(error.to_string()))?;
-        let numbers: Vec<_> = places.iter().map(|place| (place + 1).to_string()).collect();
-        let answer = ask(&format!(
-            "Compare them with your own copy, then type the words {}: ",
-            numbers.join(", ")
-        ))?;
-        let wanted = places.iter().filter_map(|place| all.get(*place));
-        if answer.split_whitespace().eq(wanted.copied()) {
-            return Ok(format!("words {} typed", numbers.join(", ")));
-        }
-        Err(Error::NotConfirmed(format!("other words were typed for {what}")))
+        self.typed_words(what, digest, None)
     }
 
     fn attest(&mut self, what: &str) -> Result<String, Error> {
         if self.silent {
             return Ok("not asked, in a rehearsal".to_owned());
         }
-        let answer = ask(&format!(
-            "Everybody: {what}. Nobody but you knows. Type yes if it was so: "
-        ))?;
+        let question = format!("Everybody: {what}. Nobody but you knows. Type yes if it was so: ");
+        let answer = ask_within(question, self.patience)?;
         if answer == "yes" {
             return Ok("yes typed".to_owned());
         }
         Err(Error::NotConfirmed(what.to_owned()))
+    }
+
+    fn opened(&mut self, what: &str, digest: &Digest, again: bool) -> Result<String, Error> {
+        if self.silent && again {
+            let problem = "the token wants its quorum, and --yes asks nobody";
+            return Err(Error::NotConfirmed(problem.to_owned()));
+        }
+        self.typed_words(what, digest, Some(self.patience))
     }
 
     fn patience(&self) -> HumanDuration {
@@ -171,6 +196,21 @@ fn ask(question: &str) -> Result<String, Error> {
         return Err(Error::NotConfirmed("nobody answers on standard input".to_owned()));
     }
     Ok(answer.trim().to_owned())
+}
+
+/// The same for a limited time. What is typed later is lost, as nothing goes on after that.
+fn ask_within(question: String, limit: HumanDuration) -> Result<String, Error> {
+    let (answer, answered) = mpsc::sync_channel(1);
+    let asking = move || {
+        // Nobody may wait any more.
+        let _ = answer.send(ask(&question));
+    };
+    let nobody = |_| Error::NotConfirmed(format!("nobody answered within {limit}"));
+    thread::Builder::new()
+        .name("room".into())
+        .spawn(asking)
+        .map_err(|error| Error::NotConfirmed(error.to_string()))?;
+    answered.recv_timeout(limit.get()).map_err(nobody)?
 }
 
 fn show(line: &str) {

@@ -222,6 +222,10 @@ impl Room for Nobody<'_> {
         Ok("not asked, in a rehearsal".to_owned())
     }
 
+    fn opened(&mut self, what: &str, _digest: &Digest, _again: bool) -> Result<String, Error> {
+        Err(Error::NotConfirmed(what.to_owned()))
+    }
+
     fn remarks(&mut self) -> Result<Vec<String>, Error> {
         Ok(Vec::new())
     }

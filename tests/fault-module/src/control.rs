@@ -21,7 +21,7 @@ use cryptoki_sys::{
     CK_ATTRIBUTE_TYPE, CK_OBJECT_CLASS, CK_RV, CK_ULONG, CK_UNAVAILABLE_INFORMATION, CKO_PRIVATE_KEY,
     CKO_PUBLIC_KEY, CKR_DEVICE_ERROR, CKR_DEVICE_MEMORY, CKR_DEVICE_REMOVED, CKR_FUNCTION_CANCELED,
     CKR_FUNCTION_NOT_SUPPORTED, CKR_GENERAL_ERROR, CKR_PIN_EXPIRED, CKR_PIN_INCORRECT, CKR_PIN_LOCKED,
-    CKR_SESSION_HANDLE_INVALID, CKR_TOKEN_NOT_PRESENT, CKR_USER_NOT_LOGGED_IN,
+    CKR_SESSION_HANDLE_INVALID, CKR_TOKEN_NOT_PRESENT, CKR_USER_NOT_LOGGED_IN, CKR_VENDOR_DEFINED,
 };
 
 /// A function that can be made to fail, under its name in the control file.
@@ -191,6 +191,8 @@ fn return_value(name: &str) -> CK_RV {
         "device_removed" => CKR_DEVICE_REMOVED,
         "token_not_present" => CKR_TOKEN_NOT_PRESENT,
         "session_handle_invalid" => CKR_SESSION_HANDLE_INVALID,
+        // As some vendors say that a token is not open yet.
+        "vendor_defined" => CKR_VENDOR_DEFINED | 0x12,
         "user_not_logged_in" => CKR_USER_NOT_LOGGED_IN,
         "pin_locked" => CKR_PIN_LOCKED,
         "pin_expired" => CKR_PIN_EXPIRED,

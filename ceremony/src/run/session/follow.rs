@@ -4,7 +4,7 @@ use sealwright_hsm::ceremony::{PairCount, TokenFacts};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Done, Loaded, ToToken, identify, judge_marks, older, step};
+use super::{Done, Loaded, ToToken, identify, judge_marks, older, quorum, step};
 use crate::approval::ApprovedPlan;
 use crate::error::Error;
 use crate::hands::{self, PAD};
@@ -161,6 +161,7 @@ impl Seen<'_> {
                 error: Box::new(error),
             });
         }
+        self.follow_quorum(journal, &call)?;
         self.follow_pad(journal)?;
         self.look(
             journal,
@@ -192,6 +193,44 @@ impl Seen<'_> {
                     ))
                 },
             )?;
+        }
+        Ok(())
+    }
+
+    /// What people said of the token's own quorum: once before each login that was tried.
+    fn follow_quorum(&self, journal: &mut Journal, login: &str) -> Result<(), Refused> {
+        let (session, token) = (self.session, self.token);
+        let Some(planned) = &token.hsm_quorum else {
+            return Ok(());
+        };
+        let refused = |call: &str, error: Error| Refused {
+            call: call.to_owned(),
+            error: Box::new(error),
+        };
+        let what = hands::opened(token, planned);
+        let mut said = Vec::new();
+        for number in 1.. {
+            let call = quorum::call(token, number);
+            let Some(at) = journal.first(session, &call) else {
+                break;
+            };
+            said.push(at);
+            hands::attest(journal, session, &call, &what, || Err(nobody(session, &call)))
+                .map_err(|error| refused(&call, error))?;
+        }
+        let tried = journal
+            .events()
+            .iter()
+            .filter(|event| event.kind == Kind::Intent && event.step == session && event.call == login);
+        let mut said = said.into_iter();
+        for event in tried {
+            if said.next().is_none_or(|said| said > event.sequence) {
+                let problem = format!(
+                    "a login to the token {} was tried in event {}, before people said that its quorum opened it",
+                    token.name, event.sequence
+                );
+                return Err(refused(login, Error::check(session, problem)));
+            }
         }
         Ok(())
     }

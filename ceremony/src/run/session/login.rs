@@ -2,9 +2,8 @@
 //!
 //! Nothing is tried twice by itself: whoever wants another try starts again with `--resume`.
 
-use sealwright_hsm::PinState;
-use sealwright_hsm::TokenSelector;
 use sealwright_hsm::ceremony::{Officer, SeenToken};
+use sealwright_hsm::{Pin, PinState, TokenSelector};
 
 use super::{Done, Session, ToToken, looking, selector, step};
 use crate::error::Error;
@@ -16,44 +15,67 @@ use crate::room::PinFor;
 
 impl Session<'_> {
     pub(super) fn log_in(&mut self, token: &TokenPlan) -> Result<Officer, Error> {
-        let seen = self
-            .module
-            .find(&selector(token))
-            .map_err(looking)?
-            .ok_or_else(|| stage(1, format!("the token {} is not there", token.name)))?;
+        let seen = self.seen(token)?;
         if !seen.facts().user_pin_set {
             return Err(stage(1, format!("the token {} has no user PIN", token.name)));
         }
-        let call = format!("C_Login/{}", token.name);
-        let mut officer = None;
-        match token.pin {
-            PinEntry::Typed => {
-                let pin = self
-                    .room
-                    .pin(token.name.as_str(), PinFor::User, token.pin_parts)?;
-                let state = &self.place.state;
-                self.journal
-                    .perform(&self.name, &call, &ToToken::of(token), |_| {
-                        officer = Some(seen.log_in(pin, state).map_err(Error::token("logging in"))?);
-                        Ok(Done {})
-                    })?;
-            }
-            PinEntry::Pad => {
-                self.warn_of_tries(token, &seen)?;
-                self.send_to_pad(token, "the user PIN");
-                let limit = self.room.patience().get();
-                self.journal
-                    .perform(&self.name, &call, &ToToken::of(token), |_| {
-                        let logged_in = seen.log_in_at_pad(limit);
-                        officer = Some(logged_in.map_err(Error::token("logging in"))?);
-                        Ok(Done {})
-                    })?;
-                let call = format!("{PAD}/{}", token.name);
-                let (what, room) = (hands::typed_at_pad(token), &mut *self.room);
-                hands::attest(self.journal, &self.name, &call, &what, || room.attest(&what))?;
+        match &token.hsm_quorum {
+            Some(quorum) => self.log_in_opened(token, quorum),
+            None => {
+                let pin = self.pin(token)?;
+                self.log_in_once(token, seen, pin)
             }
         }
+    }
+
+    /// The PIN, where it is given here.
+    pub(super) fn pin(&mut self, token: &TokenPlan) -> Result<Option<Pin>, Error> {
+        match token.pin {
+            PinEntry::Typed => {
+                let pin = self.room.pin(token.name.as_str(), PinFor::User, token.pin_parts);
+                pin.map(Some)
+            }
+            PinEntry::Pad => Ok(None),
+        }
+    }
+
+    /// One `C_Login`: with this PIN, or without one at a pad.
+    pub(super) fn log_in_once(
+        &mut self,
+        token: &TokenPlan,
+        seen: SeenToken,
+        pin: Option<Pin>,
+    ) -> Result<Officer, Error> {
+        let at_pad = pin.is_none();
+        if at_pad {
+            self.warn_of_tries(token, &seen)?;
+            self.send_to_pad(token, "the user PIN");
+        }
+        let (limit, state) = (self.room.patience().get(), &self.place.state);
+        let call = format!("C_Login/{}", token.name);
+        let mut officer = None;
+        self.journal
+            .perform(&self.name, &call, &ToToken::of(token), |_| {
+                let logged_in = match pin {
+                    Some(pin) => seen.log_in(pin, state),
+                    None => seen.log_in_at_pad(limit),
+                };
+                officer = Some(logged_in.map_err(Error::token("logging in"))?);
+                Ok(Done {})
+            })?;
+        if at_pad {
+            let call = format!("{PAD}/{}", token.name);
+            let (what, room) = (hands::typed_at_pad(token), &mut *self.room);
+            hands::attest(self.journal, &self.name, &call, &what, || room.attest(&what))?;
+        }
         officer.ok_or_else(|| Error::Internal("a session logs in once".to_owned()))
+    }
+
+    pub(super) fn seen(&self, token: &TokenPlan) -> Result<SeenToken, Error> {
+        self.module
+            .find(&selector(token))
+            .map_err(looking)?
+            .ok_or_else(|| stage(1, format!("the token {} is not there", token.name)))
     }
 
     /// Makes a token out of a free slot; what a crash left half-made is gone on with.

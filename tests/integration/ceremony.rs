@@ -14,6 +14,7 @@ mod inventory;
 mod pads;
 mod quorum;
 mod rare;
+mod remote;
 mod report;
 mod resume;
 mod serving;

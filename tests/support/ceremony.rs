@@ -29,6 +29,8 @@ pub struct Room {
     folder: tempfile::TempDir,
     /// The plan, as it was written last.
     pub plan: String,
+    /// What the environment of its commands has besides.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Room {
@@ -57,6 +59,7 @@ impl Room {
         let mut room = Self {
             folder,
             plan: String::new(),
+            environment: Vec::new(),
         };
         configure(room.folder.path());
         for (name, pin) in [("pin", PIN), ("so-pin", SO_PIN)] {
@@ -121,8 +124,18 @@ impl Room {
     }
 
     /// From now on the module of the plan is the one that fails on demand.
-    pub fn faulty(mut self) -> Self {
-        let module = crate::fault::module();
+    pub fn faulty(self) -> Self {
+        self.through(&crate::fault::module())
+    }
+
+    /// From now on its tokens are reached through a [`crate::remote::Remote`].
+    pub fn remote(mut self) -> Self {
+        let address = crate::remote::Remote::address(self.folder.path());
+        self.environment.push(("P11_KIT_SERVER_ADDRESS", address));
+        self.through(&crate::remote::client())
+    }
+
+    fn through(mut self, module: &Path) -> Self {
         let module = module.to_str().unwrap();
         let digest = |path: &str| format!("path = \"{path}\"\ndigest = \"sha256:{}\"", run_sha256(path));
         self.replace(&digest(MODULE), &digest(module));
@@ -140,6 +153,27 @@ impl Room {
         });
         fs::write(self.file("kryoptic.conf"), slots.collect::<String>()).unwrap();
         self
+    }
+
+    /// Makes a token by SoftHSM's own tool, and gives its serial number.
+    pub fn token(&self, label: &str) -> String {
+        let softhsm = |arguments: &[&str]| {
+            let output = Command::new("softhsm2-util")
+                .args(arguments)
+                .env("SOFTHSM2_CONF", self.file("softhsm2.conf"))
+                .output()
+                .unwrap();
+            assert!(output.status.success(), "{output:?}");
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let init = ["--init-token", "--free", "--label", label];
+        softhsm(&[&init[..], &["--pin", PIN, "--so-pin", SO_PIN]].concat());
+        let slots = softhsm(&["--show-slots"]);
+        let serials = slots
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("Serial number:"));
+        let mut serials = serials.map(str::trim).filter(|serial| !serial.is_empty());
+        serials.next().unwrap().to_owned()
     }
 
     /// Says what goes wrong in the next command: `FUNCTION=FAULT [count:N]` a line.
@@ -230,6 +264,7 @@ impl Room {
             .env("KRYOPTIC_CONF", self.file("kryoptic.conf"))
             .env("FAULT_MODULE_REAL", MODULE)
             .env("FAULT_MODULE_CONTROL", self.file("fault"))
+            .envs(self.environment.iter().cloned())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -240,6 +275,11 @@ impl Room {
     /// Runs the binary as somebody at a terminal does: reads what it shows, says yes, and types the words that it asks
     /// for. Gives how many questions there were.
     pub fn talk(&self, arguments: &[&str]) -> (Outcome, usize) {
+        self.talk_and(arguments, |_| {})
+    }
+
+    /// The same, and does something at each question before it is answered, by its number from 1 on.
+    pub fn talk_and(&self, arguments: &[&str], mut at_question: impl FnMut(usize)) -> (Outcome, usize) {
         let mut child = self.start(arguments);
         let (mut input, mut errors) = (child.stdin.take().unwrap(), child.stderr.take().unwrap());
         let (mut said, mut line, mut words, mut questions) = (String::new(), String::new(), Vec::new(), 0);
@@ -256,6 +296,7 @@ impl Room {
                 said.push_str(&std::mem::take(&mut line));
             } else if line.ends_with(": ") && (line.contains("ype ") || line.contains("Anything")) {
                 questions += 1;
+                at_question(questions);
                 let answer = match line.split_once("type the words ") {
                     Some((_, numbers)) => numbers
                         .trim_end_matches(": ")
@@ -266,7 +307,8 @@ impl Room {
                     None if line.contains("Type yes") => "yes".to_owned(),
                     None => String::new(),
                 };
-                writeln!(input, "{answer}").unwrap();
+                // Nobody may listen any more.
+                let _ = writeln!(input, "{answer}");
                 said.push_str(&std::mem::take(&mut line));
             }
         }

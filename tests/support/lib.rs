@@ -25,6 +25,7 @@ pub mod jwt;
 pub mod load;
 pub mod openssl;
 pub mod pdf;
+pub mod remote;
 pub mod serving;
 pub mod signer;
 pub mod signing;

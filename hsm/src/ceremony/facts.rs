@@ -89,11 +89,21 @@ pub(crate) fn read(
 }
 
 fn one(session: &ModuleSession, object: ObjectHandle, kind: AttributeType) -> Result<Option<String>, Error> {
-    let told = session
-        .call("C_GetAttributeValue", |session| {
+    let ask = |kind| {
+        session.call("C_GetAttributeValue", |session| {
             session.get_attribute_info(object, &[kind])
         })
-        .map_err(Error::call("asking for an attribute"))?;
+    };
+    let told = match ask(kind) {
+        Ok(told) => told,
+        // An attribute that a module always fails on is one that it does not tell, as long as it tells others: p11-kit
+        // 0.24 answers so for CKA_ALLOWED_MECHANISMS. A token that is gone tells nothing.
+        Err(error) => match (ask(AttributeType::Class), ask(kind)) {
+            (Ok(_), Ok(told)) => told,
+            (Ok(_), Err(_)) => return Ok(None),
+            (Err(_), _) => return Err(Error::call("asking for an attribute")(error)),
+        },
+    };
     if !matches!(told.as_slice(), [AttributeInfo::Available(_)]) {
         return Ok(None);
     }

@@ -1,10 +1,10 @@
 //! Tokens that a quorum of their own must open: waited for, attested by people, never taken for proven.
 
-use std::{fs, process::Command};
+use std::fs;
 
 use sealwright_tests::{
     Outcome,
-    ceremony::{PIN, Room, SO_PIN, verify},
+    ceremony::{Room, verify},
 };
 use serde_json::Value;
 
@@ -15,33 +15,7 @@ const WORDS: &str = "Insert two of the three cards, one after the other.";
 /// A small plan whose token is there already, and takes two of its own people; agreed to.
 fn room(more: &str) -> Room {
     let mut room = Room::small().faulty();
-    let softhsm = |arguments: &[&str]| {
-        let output = Command::new("softhsm2-util")
-            .args(arguments)
-            .env("SOFTHSM2_CONF", room.file("softhsm2.conf"))
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stdout).unwrap()
-    };
-    let label = "Example Root";
-    softhsm(&[
-        "--init-token",
-        "--free",
-        "--label",
-        label,
-        "--pin",
-        PIN,
-        "--so-pin",
-        SO_PIN,
-    ]);
-    let slots = softhsm(&["--show-slots"]);
-    let serial = slots
-        .lines()
-        .filter_map(|line| line.trim().strip_prefix("Serial number:"))
-        .map(str::trim)
-        .find(|serial| !serial.is_empty())
-        .unwrap();
+    let serial = room.token("Example Root");
     let token = format!(
         "label = \"Example Root\"\nserial = \"{serial}\"\n{more}\
          hsm_quorum = {{ threshold = 2, instruction = \"{WORDS}\" }}\n"

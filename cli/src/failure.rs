@@ -81,6 +81,14 @@ impl Failure {
         Self::new(class, anyhow::anyhow!("{text}"))
     }
 
+    /// The same under a sentence that says what was being done.
+    pub(crate) fn while_doing(self, doing: impl fmt::Display) -> Self {
+        Self {
+            class: self.class,
+            error: self.error.context(doing.to_string()),
+        }
+    }
+
     /// Prints the error to standard error and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         output::notice(&self.to_string());

@@ -218,10 +218,16 @@ pub(crate) struct RunArgs {
     /// How long people may take for what they do at a token, such as typing a PIN at its pad: an hour at most.
     #[arg(long, value_name = "DURATION", default_value_t = PATIENCE, value_parser = patience)]
     pub(crate) people_deadline: HumanDuration,
-    /// A key in a file that signs the end of the transcript at once; more, and keys on tokens, sign with
-    /// `ceremony sign`.
-    #[arg(long, value_name = "FILE", value_parser = Discreet(signing_key))]
+    /// A key, in a file or on a token, that signs the end of the transcript at once; more sign with `ceremony sign`.
+    #[arg(long, value_name = "FILE|pkcs11:…", value_parser = Discreet(signing_key))]
     pub(crate) sign_with: Vec<SigningKey>,
+    /// The PKCS#11 module of people's keys on tokens; loaded when the ceremony is over. Their PINs come by --pin, by
+    /// the token's label.
+    #[arg(long, value_name = "FILE", env = "SEALWRIGHT_PKCS11_MODULE")]
+    pub(crate) pkcs11_module: Option<PathBuf>,
+    /// How long a token with a person's key may take for an answer.
+    #[arg(long, value_name = "DURATION", default_value = "30s")]
+    pub(crate) token_deadline: HumanDuration,
     /// Go on with the transcript in OUT.
     #[arg(long)]
     pub(crate) resume: bool,

@@ -1,10 +1,15 @@
 //! `sealwright ceremony run`.
 
-use std::{path::PathBuf, process::ExitCode, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
 
 use sealwright_ceremony::{
     ApprovedPlan, Ceremony, Class as Kind, Declared, Error, Head, Outcome, Place, Progress, Room as _,
-    Surroundings, journal::Crash,
+    Surroundings, Transcript, journal::Crash,
 };
 use sealwright_identity::{Clock, Digest, SystemClock};
 use sealwright_statement::{Envelope, FileSigner, Signer};
@@ -12,9 +17,10 @@ use serde::Serialize;
 
 use super::{fail, only_in_a_rehearsal, read, room::Terminal, spoken, text};
 use crate::{
-    args::{Declare, RunArgs, SigningKey},
+    args::{Declare, RunArgs, SigningKey, TokenUse},
     failure::{Class, Failure, OrFail},
     output::{self, Output},
+    signing,
 };
 
 #[derive(Serialize)]
@@ -29,6 +35,8 @@ pub(super) struct Ended {
 pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
     let (plan, roster) = read(&args.input)?;
     let rehearsal = plan.plan().rehearsal;
+    let names = plan.plan().tokens.iter().map(|token| token.name.to_string());
+    let names: BTreeSet<_> = names.collect();
     only_in_a_rehearsal(args.yes, rehearsal)?;
     let mut approvals = Vec::new();
     for path in &args.approval {
@@ -37,7 +45,7 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
             .or_fail_doing(Class::Input, super::about(path))?;
         approvals.push(approval);
     }
-    let signers = args.sign_with.iter().map(signer).collect::<Result<Vec<_>, _>>()?;
+    let (signers, on_tokens) = signers(args)?;
     if let Some(stranger) = signers
         .iter()
         .find(|signer| roster.owner(signer.public_key()).is_none())
@@ -59,7 +67,7 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
     let surroundings = Surroundings {
         place: Place {
             transcript: args.out.clone(),
-            state,
+            state: state.clone(),
         },
         previous: args.previous.clone(),
         transcripts: args.transcript.clone(),
@@ -95,7 +103,11 @@ pub(super) fn run(args: &RunArgs, output: Output) -> Result<ExitCode, Failure> {
     let finished = finished.map_err(stopped)?;
     let head = finished.head().clone();
     let signers: Vec<&dyn Signer> = signers.iter().map(|signer| signer as &dyn Signer).collect();
-    let digest = finished.write(&signers).map_err(stopped)?;
+    let mut digest = finished.write(&signers).map_err(stopped)?;
+    // The ceremony's own module is finalised by now, and its tokens are logged out of.
+    for key in on_tokens {
+        digest = sign_on_token(args, key, &state, &names)?;
+    }
     let words = spoken(&digest);
     let ended = Ended {
         transcript: args.out.clone(),
@@ -134,15 +146,52 @@ fn stopped(error: Error, args: &RunArgs) -> Failure {
     Failure::doing(Class::Interrupted, error, doing)
 }
 
-/// A key in a file. A ceremony's process holds the module of its plan alone, loaded by the ceremony.
-fn signer(key: &SigningKey) -> Result<FileSigner, Failure> {
-    match key {
-        SigningKey::File(path) => FileSigner::open(path).or_fail(Class::Usage),
-        SigningKey::Token(_) => Err(Failure::text(
-            Class::Usage,
-            "`ceremony run` uses no tokens but the plan's: sign with a key on a token by `ceremony sign` afterwards",
-        )),
+/// The keys in files, opened before anything begins, and those on tokens, which are opened when all is over.
+fn signers(args: &RunArgs) -> Result<(Vec<FileSigner>, Vec<&SigningKey>), Failure> {
+    let (mut in_files, mut on_tokens) = (Vec::new(), Vec::new());
+    for key in &args.sign_with {
+        match key {
+            SigningKey::File(path) => in_files.push(FileSigner::open(path).or_fail(Class::Usage)?),
+            SigningKey::Token(_) => on_tokens.push(key),
+        }
     }
+    if !on_tokens.is_empty() && args.pkcs11_module.is_none() {
+        return Err(Failure::text(
+            Class::Usage,
+            "a key on a token needs --pkcs11-module, the library of the token's vendor",
+        ));
+    }
+    Ok((in_files, on_tokens))
+}
+
+/// Signs the transcript as it was written, as `ceremony sign` does. A PIN that was meant for a token of the plan goes to
+/// none of a person.
+fn sign_on_token(
+    args: &RunArgs,
+    key: &SigningKey,
+    state: &Path,
+    planned: &BTreeSet<String>,
+) -> Result<Digest, Failure> {
+    let pins = args.pin.iter().filter(|pin| !planned.contains(&pin.token));
+    let tokens = TokenUse {
+        pkcs11_module: args.pkcs11_module.clone(),
+        pin: pins.cloned().collect(),
+        state: Some(state.to_owned()),
+        token_deadline: args.token_deadline,
+    };
+    let sign = || {
+        let signer = signing::open(key, &tokens)?;
+        Transcript::open(&args.out)
+            .and_then(|transcript| transcript.sign(&*signer))
+            .map_err(fail)
+    };
+    sign().map_err(|failure| {
+        failure.while_doing(format!(
+            "the ceremony is over and its transcript is in {}; a key on a token did not sign it, which \
+             `sealwright ceremony sign` does later",
+            args.out.display()
+        ))
+    })
 }
 
 fn declared(how: Declare, args: &RunArgs) -> Declared {

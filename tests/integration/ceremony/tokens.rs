@@ -96,10 +96,11 @@ fn an_operator_agrees_and_signs_with_a_key_on_a_token() {
         assert_eq!(agreed.json()["person"], "anna");
         room.approve("bert", "operator").success();
 
-        // The process of the ceremony loads no module but the plan's.
+        // Which module it is in is said before anything begins.
         let refused = room.run(&["--sign-with", anna]);
         assert_eq!(refused.code, 2, "{}", refused.stderr);
-        assert!(refused.stderr.contains("ceremony sign"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("--pkcs11-module"), "{}", refused.stderr);
+        assert!(!room.file("out").exists());
         let mut arguments = room.arguments();
         let place = arguments
             .iter()
@@ -127,6 +128,87 @@ fn an_operator_agrees_and_signs_with_a_key_on_a_token() {
             assert!(!there, "{}", path.display());
         }
     }
+}
+
+/// A ceremony's process loads the module of people's tokens when all else is over.
+#[test]
+fn a_key_on_a_token_signs_at_the_end_of_the_run() {
+    let mut room = Room::small();
+    room.token("anna");
+    fs::write(room.file("wrong"), "0000000000").unwrap();
+    let pin = format!("anna=file:{}", room.path("pin"));
+    let (out, state, public) = (room.path("out"), room.path("memory"), room.path("on-token"));
+    let token = ["--pkcs11-module", MODULE, "--state", &state, "--pin", &pin];
+    let make = [
+        "ceremony",
+        "new-key",
+        "--on",
+        "pkcs11:token=anna",
+        "--kind",
+        "p256",
+        "--out",
+        &public,
+    ];
+    let made = room.sealwright(&[&make[..], &token].concat()).json();
+    let (on_token, key) = (
+        made["public_key"].as_str().unwrap(),
+        made["key"].as_str().unwrap(),
+    );
+    let roster = fs::read_to_string(room.file("roster.toml")).unwrap();
+    let in_file = fs::read_to_string(room.file("anna.pem.pub")).unwrap();
+    let named = |room: &Room| {
+        let named = room.sealwright(&["ceremony", "roster", &room.path("roster.toml")]);
+        named.json()["digest"].as_str().unwrap().to_owned()
+    };
+    let before = named(&room);
+    // Anna has both keys.
+    let both = format!("\"\"\"{in_file}\"\"\", \"\"\"{on_token}\"\"\"");
+    fs::write(
+        room.file("roster.toml"),
+        roster.replace(&format!("\"\"\"{in_file}\"\"\""), &both),
+    )
+    .unwrap();
+    let after = named(&room);
+    room.replace(&before, &after);
+    room.agree();
+
+    // A PIN of the plan's token is none of a person's, and a wrong one does not undo the ceremony.
+    let wrong = format!("anna=file:{}", room.path("wrong"));
+    let module = ["--sign-with", key, "--pkcs11-module", MODULE];
+    let refused = room.run(&[&module[..], &["--pin", &wrong]].concat());
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("the ceremony is over")
+            && refused.stderr.contains("refused the PIN: incorrect"),
+        "{}",
+        refused.stderr
+    );
+    let signers = |room: &Room| {
+        let verified = verify(&room.file("out")).json();
+        verified["signed_by"]["anna"].as_array().unwrap().len()
+    };
+    assert_eq!(signers(&room), 1);
+    let sign = ["ceremony", "sign", &out, "--sign-with", key, "--yes"];
+    room.sealwright(&[&sign[..], &token].concat()).success();
+    assert_eq!(signers(&room), 2);
+
+    fs::remove_dir_all(&out).unwrap();
+    fs::remove_dir_all(room.file("out.state")).unwrap();
+    let id = "ceremony = \"";
+    let (start, rest) = room.plan.split_once(id).unwrap();
+    let next = format!("{start}{id}{}{}", "ab".repeat(16), rest.split_at(32).1);
+    let next = next.replace("label = \"Example Root\"", "label = \"Other Root\"");
+    room.write_plan(&next);
+    room.agree();
+    let ended = room.run(&[&module[..], &["--pin", &pin]].concat());
+    let digest = ended.json()["digest"].clone();
+    assert_eq!(signers(&room), 2);
+    assert_eq!(verify(&room.file("out")).json()["digest"], digest);
+    assert!(
+        !fs::read_to_string(room.file("out/events.jsonl"))
+            .unwrap()
+            .contains(ceremony::PIN)
+    );
 }
 
 #[test]

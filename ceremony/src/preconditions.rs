@@ -195,6 +195,15 @@ pub(crate) fn stage_1(plan: &Plan, token: &TokenPlan, facts: &TokenFacts) -> Res
     can(plan, token, facts)
 }
 
+/// The same for a slot that is free, where it tells. One that does not is judged by [`can`] once it is a token, and before
+/// anything else is made there.
+pub(crate) fn can_become(plan: &Plan, token: &TokenPlan, free: &TokenFacts) -> Result<(), Error> {
+    if free.mechanisms.is_empty() {
+        return Ok(());
+    }
+    can(plan, token, free)
+}
+
 /// Whether a token has the mechanisms that the plan's keys on it need.
 pub(crate) fn can(plan: &Plan, token: &TokenPlan, facts: &TokenFacts) -> Result<(), Error> {
     for key in plan.keys().filter(|key| key.token == token.name) {

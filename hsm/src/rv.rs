@@ -215,6 +215,9 @@ impl From<RvError> for ReturnValue {
             RvError::InformationSensitive => ("CKR_INFORMATION_SENSITIVE", Refused),
             RvError::PublicKeyInvalid => ("CKR_PUBLIC_KEY_INVALID", Refused),
 
+            // Of PKCS#11 3.2, which the binding does not know by name yet.
+            RvError::UnknownErrorCode(0x208) => ("CKR_TOKEN_NOT_INITIALIZED", Refused),
+
             // What the standard does not know is treated as a device's error.
             RvError::VendorDefined(code) => {
                 return Self::coded("CKR_VENDOR_DEFINED", Device, code);

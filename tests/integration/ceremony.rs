@@ -17,7 +17,7 @@ mod rare;
 mod remote;
 mod report;
 mod resume;
-mod serving;
+pub(crate) mod serving;
 mod survey;
 mod tamper;
 mod tokens;
@@ -149,7 +149,32 @@ fn keys_of_every_kind_are_made() {
         room.finish();
         room.openssl(&["verify", "-CAfile", "trust-bundle.pem", "chains/issuing-ca.pem"])
             .unwrap();
+        // A third verifier looks at P-384: each signature of the two keys, four and three.
+        let events = room.events();
+        let beside = events
+            .iter()
+            .filter(|event| event["data"]["verifier"] == "the crate p384");
+        assert_eq!(beside.count(), if algorithm == "p384" { 7 } else { 0 });
     }
+}
+
+/// SoftHSM has no ML-DSA: that is found at stage 1, and nothing is made.
+#[test]
+fn an_ml_dsa_key_is_refused_where_the_token_has_none() {
+    let mut room = Room::new();
+    room.replace(
+        "label = \"root\"\nalgorithm = \"p256\"",
+        "label = \"root\"\nalgorithm = \"ml-dsa-65\"",
+    );
+    room.agree();
+    let before = files(&room.file("tokens"));
+    let refused = room.run(&[]);
+    assert_eq!(refused.code, 7, "{}", refused.stderr);
+    for says in ["stage 1", "CKM_ML_DSA_KEY_PAIR_GEN", "root-key"] {
+        assert!(refused.stderr.contains(says), "{says}: {}", refused.stderr);
+    }
+    assert_eq!(files(&room.file("tokens")), before);
+    assert!(room.events().iter().all(|event| event["kind"] != "intent"));
 }
 
 #[test]

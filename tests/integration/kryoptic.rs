@@ -2,6 +2,8 @@
 //!
 //! `SEALWRIGHT_KRYOPTIC` names its library.
 
+mod ceremony;
+
 use std::{fs, path::PathBuf, time::Duration};
 
 use rustix::process::Signal;

@@ -210,7 +210,11 @@ impl Session<'_> {
                     .ok_or_else(|| stage(1, "the module has no free slot for a new token"))
             })?;
         hands::entry(token, &free)?;
-        preconditions::can(plan, token, &free)
+        if free.mechanisms.is_empty() {
+            self.room
+                .say("the free slot tells its mechanisms only when it is a token: they are looked at then");
+        }
+        preconditions::can_become(plan, token, &free)
     }
 
     /// Stage 1 for a token that is there.

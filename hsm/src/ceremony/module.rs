@@ -2,7 +2,11 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use cryptoki::{session::UserType, slot::Slot, types::AuthPin};
+use cryptoki::{
+    session::UserType,
+    slot::{Slot, TokenInfo as RawTokenInfo},
+    types::AuthPin,
+};
 
 use super::{
     facts::TokenFacts,
@@ -16,7 +20,7 @@ use crate::{
     pin::Pin,
     slots::{self, Found, PinState},
     softhsm::TokenFolder,
-    token::Token,
+    token::{self, Token},
     within::within,
 };
 
@@ -70,7 +74,8 @@ impl CeremonyModule {
         }))
     }
 
-    /// What the first token that was not initialised yet says of itself.
+    /// What the first token that was not initialised yet says of itself. Kryoptic tells no mechanisms before that: then
+    /// there are none in it.
     ///
     /// # Errors
     /// The module fails.
@@ -83,7 +88,12 @@ impl CeremonyModule {
             .call("C_GetInfo", |pkcs11| pkcs11.get_library_info())
             .map_err(Error::call("asking the module for its name"))?;
         let library = format!("{} {}", library.library_description(), library.library_version());
-        self.facts(slot, library).map(Some)
+        let raw = self.token_info(slot)?;
+        let mechanisms = match self.mechanisms(slot) {
+            Err(error) if error.return_value() == Some("CKR_TOKEN_NOT_INITIALIZED") => Vec::new(),
+            told => told?,
+        };
+        Ok(Some(TokenFacts::of(&raw, library, mechanisms)))
     }
 
     /// Initialises the first free slot as a token of this label (`C_InitToken`).
@@ -100,16 +110,23 @@ impl CeremonyModule {
     }
 
     fn facts(&self, slot: Slot, library: String) -> Result<TokenFacts, Error> {
-        let raw = self
-            .module
+        let raw = self.token_info(slot)?;
+        Ok(TokenFacts::of(&raw, library, self.mechanisms(slot)?))
+    }
+
+    fn token_info(&self, slot: Slot) -> Result<RawTokenInfo, Error> {
+        self.module
             .call("C_GetTokenInfo", |pkcs11| pkcs11.get_token_info(slot))
-            .map_err(Error::call("asking the token for its name"))?;
+            .map_err(Error::call("asking the token for its name"))
+    }
+
+    fn mechanisms(&self, slot: Slot) -> Result<Vec<String>, Error> {
         let mut mechanisms: Vec<_> = slots::mechanisms(&self.module, slot)?
             .iter()
             .map(ToString::to_string)
             .collect();
         mechanisms.sort();
-        Ok(TokenFacts::of(&raw, library, mechanisms))
+        Ok(mechanisms)
     }
 
     pub(super) fn module(&self) -> &Arc<Module> {
@@ -146,6 +163,14 @@ impl SeenToken {
 
     pub(super) fn into_parts(self) -> (Arc<Module>, Found) {
         (self.module, self.found)
+    }
+
+    /// Whether it lets anybody log in, by its flags on the user PIN: to be known before a PIN is asked for.
+    ///
+    /// # Errors
+    /// The PIN is locked, not set, or must be changed first.
+    pub fn may_log_in(&self) -> Result<(), Error> {
+        token::refuse_unusable(&self.found.info)
     }
 
     /// Logs in as security officer and sets the user PIN (`C_InitPIN`).

@@ -14,7 +14,7 @@ use sealwright_tests::{
 use crate::audit::{export, forge::Ledger, replay, report};
 
 /// A home whose issuer and token come from a room's ceremony: its sections are replaced by the fragment as it is.
-pub(super) fn home_of(room: &Room) -> Home {
+pub(crate) fn home_of(room: &Room) -> Home {
     let home = Home::new();
     let text = fs::read_to_string(home.config()).unwrap();
     let (before, rest) = text.split_once("[[issuers]]").unwrap();
@@ -31,7 +31,7 @@ pub(super) fn home_of(room: &Room) -> Home {
 }
 
 /// Asks a home's signer for a certificate, with a token of that home.
-pub(super) fn issue(home: &Home, serving: &Serving, out: &str) -> Outcome {
+pub(crate) fn issue(home: &Home, serving: &Serving, out: &str) -> Outcome {
     let token = dev_token(home.path(), "default", "web");
     fs::write(home.file("token.txt"), token).unwrap();
     let own = home.file("own-roots.pem");

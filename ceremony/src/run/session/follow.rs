@@ -142,7 +142,7 @@ impl Seen<'_> {
             format!("free/{}", token.name),
             |_, free: TokenFacts, _| {
                 hands::entry(token, &free)?;
-                preconditions::can(plan, token, &free)
+                preconditions::can_become(plan, token, &free)
             },
         )?;
         self.look(

@@ -22,6 +22,7 @@ impl Session<'_> {
         match &token.hsm_quorum {
             Some(quorum) => self.log_in_opened(token, quorum),
             None => {
+                seen.may_log_in().map_err(Error::token("logging in"))?;
                 let pin = self.pin(token)?;
                 self.log_in_once(token, seen, pin)
             }

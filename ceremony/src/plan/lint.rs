@@ -124,11 +124,9 @@ impl Plan {
             if let Some((key, problem)) = problem {
                 return Some((key, format!("step {}: {problem}", step.name())));
             }
-            if matches!(step.name().as_str(), "." | "..") {
-                return Some((
-                    "steps",
-                    format!("{} is no name of a step: folders are called so", step.name()),
-                ));
+            if let Some(bearer) = bearer(step.name().as_str()) {
+                let problem = format!("{} is no name of a step: {bearer}", step.name());
+                return Some(("steps", problem));
             }
             if done.insert(step.name(), step).is_some() {
                 return Some(("steps", format!("{} is there twice", step.name())));
@@ -348,4 +346,16 @@ fn text_problem(key: &'static str, text: &str, longest: usize) -> Problem {
             format!("it is empty, longer than {longest} bytes, or has odd characters in it"),
         )
     })
+}
+
+/// Who has a name already that a step would bear: its events would not be told from theirs.
+fn bearer(step: &str) -> Option<&'static str> {
+    match step {
+        "." | ".." => Some("folders are called so"),
+        "begin" | "closing" | "notes" => Some("a part of every transcript is called so"),
+        _ if step.starts_with("session-") || step.starts_with("token-") => {
+            Some("a transcript's part for a start or a token is called so")
+        }
+        _ => None,
+    }
 }

@@ -94,6 +94,9 @@ fn what_a_ceremony_does_not_do_is_refused() {
         ("name = \"ca\"", "name = \"key\"", "twice"),
         ("name = \"ca\"", "name = \"..\"", "no name of a step"),
         ("name = \"ca\"", "name = \".\"", "no name of a step"),
+        ("name = \"ca\"", "name = \"notes\"", "no name of a step"),
+        ("name = \"ca\"", "name = \"session-1\"", "no name of a step"),
+        ("name = \"ca\"", "name = \"token-root\"", "no name of a step"),
         ("2036-11-01", "2056-11-01", "25 years"),
         ("common_name = \"Root\"", "common_name = \"\"", "common_name"),
         (

@@ -25,7 +25,7 @@ pub(crate) use self::{
     },
     policy_sets::{
         ActivateArgs, ApproveSetArgs, ExplainArgs, ProposeArgs, PushArgs, ReviewArgs, RevokeArgs,
-        RollbackArgs, RosterArgs, SetCommand, SignerArgs, StatusArgs, WatchArgs,
+        RollbackArgs, RosterArgs, SetCommand, ShadowArgs, ShadowsArgs, SignerArgs, StatusArgs, WatchArgs,
     },
     prune::PruneArgs,
     signing::{KeyKindArg, NewKeyArgs, PinArg, SigningKey, TokenUse},

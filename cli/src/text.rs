@@ -305,6 +305,23 @@ Examples (the signer and the caller's certificate left out):
   sealwright policy rollback 3 --sign-with ann.key --sign-with bob.key
   sealwright policy rollback 3 --ahead sha256:… --valid 2d";
 
+pub(crate) const POLICY_SHADOW: &str = "\
+The caller has the role author or operator. The module is judged as in a push. What the shadow says is counted
+(policy shadows) and, where it differs from what was decided, logged; it changes no decision and stands in no record.
+It is kept in memory only: it ends with its time, with --stop, and when the signer's front process starts again.
+To run a revision in shadow everywhere and for good, propose it (policy propose --shadow).
+
+Examples (the signer and the caller's certificate left out):
+  sealwright policy shadow sha256:…
+  sealwright policy shadow sha256:… --for 8h
+  sealwright policy shadow sha256:… --stop";
+
+pub(crate) const POLICY_SHADOWS: &str = "\
+Shadows of the set in force are not among them: they are in its metrics (sealwright_policy_shadows).
+
+Examples:
+  sealwright policy shadows --server localhost:15012 --ca-file roots.pem --cert ann.pem --key ann-key.pem";
+
 pub(crate) const POLICY_EXPLAIN: &str = "\
 Nothing is asked for and nothing is recorded. The caller is taken for one with a service-account token.
 

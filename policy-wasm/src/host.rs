@@ -19,7 +19,7 @@ use flume::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
 use self::shadow::Watch;
-pub use self::shadow::{Difference, Observation};
+pub use self::shadow::{Difference, Observation, ShadowLane};
 use crate::{
     AbortReason, Decision, Denial, Engine, Narrowing, Outcome, Policy, PolicyInput, combine, decision::code,
     lane,
@@ -55,6 +55,7 @@ pub struct PolicyHost {
     queue: Sender<Job>,
     slow: Sender<Job>,
     shadows: Sender<Watch>,
+    front_shadows: Sender<Watch>,
 }
 
 pub(crate) struct Job {
@@ -90,16 +91,12 @@ impl PolicyHost {
             lane::yield_to_others();
             work(&jobs);
         })?;
-        let (shadows, watches) = bounded(shadow::QUEUE);
-        spawn("policy-shadow".to_owned(), move || {
-            lane::yield_to_others();
-            shadow::work(&watches);
-        })?;
         Ok(Self {
             engine,
             queue,
             slow,
-            shadows,
+            shadows: shadow_lane("policy-shadow")?,
+            front_shadows: shadow_lane("policy-trial")?,
         })
     }
 
@@ -113,6 +110,7 @@ impl PolicyHost {
             queue,
             slow,
             shadows: bounded(0).0,
+            front_shadows: bounded(0).0,
         };
         (host, jobs, slow_jobs)
     }
@@ -183,14 +181,28 @@ impl PolicyHost {
     /// there was not they are not asked.
     pub fn watch(
         &self,
+        lane: ShadowLane,
         policies: Vec<Arc<Policy>>,
         input: Arc<PolicyInput>,
         decision: &Decision,
         report: impl FnOnce(Vec<Observation>) + Send + 'static,
     ) -> bool {
         let watch = Watch::new(policies, input, decision, Box::new(report));
-        self.shadows.try_send(watch).is_ok()
+        let lane = match lane {
+            ShadowLane::Set => &self.shadows,
+            ShadowLane::Front => &self.front_shadows,
+        };
+        lane.try_send(watch).is_ok()
     }
+}
+
+fn shadow_lane(name: &str) -> Result<Sender<Watch>, HostError> {
+    let (lane, watches) = bounded(shadow::QUEUE);
+    spawn(name.to_owned(), move || {
+        lane::yield_to_others();
+        shadow::work(&watches);
+    })?;
+    Ok(lane)
 }
 
 fn spawn(name: String, work: impl FnOnce() + Send + 'static) -> Result<(), HostError> {

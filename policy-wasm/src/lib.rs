@@ -47,7 +47,7 @@ pub use decision::{
 };
 pub use encode::{BuildNote, ENCODER, EncodeError, build_note, componentize};
 pub use engine::{CodeOrigins, Engine, EngineError, EngineSettings};
-pub use host::{DEFAULT_DEADLINE, Difference, HostConfig, HostError, Observation, PolicyHost};
+pub use host::{DEFAULT_DEADLINE, Difference, HostConfig, HostError, Observation, PolicyHost, ShadowLane};
 pub use input::{
     CallerFacts, CeilingFacts, CsrFacts, InputError, IssuerFacts, KubernetesFacts, PolicyInput,
     RESERVED_ATTRIBUTES, RequestFacts,

@@ -29,6 +29,7 @@ use crate::authn::Authenticators;
 use crate::ca::Gate;
 use crate::catalog::{CatalogConfig, SharedCatalog};
 use crate::config::{ServerConfig, SignerConfig};
+use crate::front_shadows::FrontShadows;
 use crate::metrics::Metrics;
 use crate::policies::{Door, Judges, PolicyAdministration, Roles};
 use crate::service::{Admission, AdmissionLimits, IdentityRate};
@@ -166,8 +167,18 @@ impl App {
             .identity_rate
             .map(|rate| IdentityRate::new(rate, gate, Arc::clone(&clock), metrics.clone()));
         let administrated = client.clone();
-        let service =
-            parts::certificate_service(&config, &catalog, &sets, &policies, client, &clock, &metrics);
+        let front_shadows = FrontShadows::new(
+            config.policy_host.front_shadows,
+            Arc::clone(&clock),
+            metrics.clone(),
+        );
+        let deciding = parts::Deciding {
+            catalog: &catalog,
+            sets: &sets,
+            policies: &policies,
+            front_shadows: &front_shadows,
+        };
+        let service = parts::certificate_service(&config, deciding, client, &clock, &metrics);
         let admission = Admission::new(
             Arc::clone(&authenticators),
             AdmissionLimits {
@@ -188,7 +199,7 @@ impl App {
             let door = Door::new(Arc::clone(&authenticators), roles);
             (
                 door,
-                PolicyAdministration::new(administrated, sets.clone(), judges),
+                PolicyAdministration::new(administrated, sets.clone(), judges, front_shadows),
             )
         });
         let server = grpc::Server::new(

@@ -14,16 +14,15 @@ mod grant;
 mod input;
 mod node;
 mod origin;
+mod watching;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sealwright_gate::client::ClientError;
 use sealwright_gate::issuers::Issuer;
-use sealwright_identity::{SharedClock, Timestamp};
-use sealwright_policy_wasm::{
-    AbortReason, Decision, Difference, Observation, Outcome, PolicyHost, PolicyInput,
-};
+use sealwright_identity::{SharedClock, SpiffeId, Timestamp};
+use sealwright_policy_wasm::{AbortReason, Decision, Outcome, PolicyHost};
 use sealwright_proto::gate::{Denial, Evidence, RecordDenial};
 use sealwright_x509::csr::VerifiedCsr;
 use tokio::time::Instant;
@@ -32,6 +31,7 @@ use tracing::{Span, field, info};
 use crate::authn::Caller;
 use crate::ca::{ANSWER_MARGIN, Gate};
 use crate::catalog::SharedCatalog;
+use crate::front_shadows::FrontShadows;
 use crate::metrics::{Metrics, Stage};
 use crate::service::CertificateOrder;
 use crate::sets::{Deciders, Sets};
@@ -97,6 +97,7 @@ pub struct Authorizer {
     metrics: Metrics,
     nodes: NodeAuthorizer,
     origins: Origins,
+    front_shadows: Option<FrontShadows>,
 }
 
 /// One request on its way to a grant.
@@ -128,6 +129,7 @@ impl Authorizer {
             metrics,
             nodes: NodeAuthorizer::default(),
             origins: Origins::default(),
+            front_shadows: None,
         }
     }
 
@@ -135,6 +137,15 @@ impl Authorizer {
     #[must_use]
     pub(crate) fn with_nodes(self, nodes: NodeAuthorizer) -> Self {
         Self { nodes, ..self }
+    }
+
+    /// Lets what somebody runs in shadow at this front see what is decided on.
+    #[must_use]
+    pub(crate) fn with_front_shadows(self, shadows: FrontShadows) -> Self {
+        Self {
+            front_shadows: Some(shadows),
+            ..self
+        }
     }
 
     /// Grants, narrows, or refuses.
@@ -187,13 +198,14 @@ impl Authorizer {
         }
         let set = self.sets.current().ok_or(AuthorizationError::NoSet)?;
         let mut deciders = deciders::about(set.as_deref(), &case, caller.identities());
-        let mut decision = self.decide(&case, &deciders).await;
+        let mut decision = self.decide(&case, &deciders, caller.identities()).await;
         // Who has several identities may come to a certificate about which others are asked.
-        if let Some(others) = deciders::of_outcome(set.as_deref(), &case, &decision)
-            && !others.is_the_same(&deciders)
-        {
-            deciders = others;
-            decision = self.decide(&case, &deciders).await;
+        if let Some(ids) = deciders::ids_of_outcome(&case, &decision) {
+            let others = deciders::about(set.as_deref(), &case, &ids);
+            if !others.is_the_same(&deciders) {
+                deciders = others;
+                decision = self.decide(&case, &deciders, &ids).await;
+            }
         }
         let evidence = self.evidence(&case).decided(&decision, &deciders);
         match decision.outcome {
@@ -213,7 +225,7 @@ impl Authorizer {
         }
     }
 
-    async fn decide(&self, case: &Case<'_>, deciders: &Deciders) -> Decision {
+    async fn decide(&self, case: &Case<'_>, deciders: &Deciders, ids: &[SpiffeId]) -> Decision {
         let input = Arc::new(input::of(case));
         let left = case
             .order
@@ -238,36 +250,11 @@ impl Authorizer {
                 info!(policy = evaluation.name, level = ?line.level, "{}", line.message);
             }
         }
-        self.watch(deciders, input, &decision);
+        if !matches!(decision.outcome, Outcome::Aborted { .. }) {
+            self.watch_of_front(&case.issuer.name, ids, &input, &decision);
+            self.watch(deciders, input, &decision);
+        }
         decision
-    }
-
-    /// Lets the shadows see what was decided on. They are asked later, and change nothing.
-    fn watch(&self, deciders: &Deciders, input: Arc<PolicyInput>, decision: &Decision) {
-        if deciders.shadows.is_empty() || matches!(decision.outcome, Outcome::Aborted { .. }) {
-            return;
-        }
-        let (metrics, span) = (self.metrics.clone(), Span::current());
-        let report = move |observations: Vec<Observation>| {
-            for Observation {
-                evaluation,
-                difference,
-            } in observations
-            {
-                metrics.shadowed(&evaluation.name, difference.as_str());
-                if difference != Difference::Same {
-                    let (policy, verdict) = (&evaluation.name, evaluation.verdict);
-                    let code = evaluation.denial.as_ref().map(|denial| denial.code.as_str());
-                    span.in_scope(|| info!(policy, %verdict, code, %difference, "a shadow differs"));
-                }
-            }
-        };
-        if !self
-            .policies
-            .watch(deciders.shadows.clone(), input, decision, report)
-        {
-            self.metrics.shadows_left_out();
-        }
     }
 
     /// Records a denial, and turns it into the caller's error.

@@ -21,6 +21,9 @@ use crate::policies::PolicyRoleConfig;
 
 pub use signing::SigningConfig;
 
+/// `policy_host.front_shadows` at most.
+const MAX_FRONT_SHADOWS: usize = 16;
+
 /// All that `App::build` needs to know. The binary composes it from the file's sections.
 #[derive(Clone, Debug)]
 pub struct SignerConfig {
@@ -141,6 +144,8 @@ pub struct PolicyHostConfig {
     pub epoch_deadline: HumanDuration,
     /// Keeps compiled code in the folder `code` of `server.state`, for the next start.
     pub keep_code: bool,
+    /// Revisions that people may run in shadow at this front alone, at a time; 0 is none.
+    pub front_shadows: usize,
 }
 
 impl Default for PolicyHostConfig {
@@ -150,6 +155,7 @@ impl Default for PolicyHostConfig {
             queue: 256,
             epoch_deadline: HumanDuration::from_secs(2),
             keep_code: true,
+            front_shadows: 4,
         }
     }
 }
@@ -200,6 +206,12 @@ pub enum ConfigError {
     /// The backstop would hit before fuel does.
     #[error("policy_host.epoch_deadline is below 1s: it is a backstop, fuel is what decides")]
     EpochTooShort,
+    /// Each one is compiled code that is kept in memory, and asked at each request.
+    #[error("policy_host.front_shadows is {asked}: set it to at most {MAX_FRONT_SHADOWS}")]
+    FrontShadows {
+        /// As it was written.
+        asked: usize,
+    },
     /// Larger than what a length in a gRPC frame or a permit count can say.
     #[error("server.{key} is above {max}: lower it")]
     TooLarge {
@@ -281,6 +293,11 @@ impl PolicyHostConfig {
     pub fn validate(&self) -> Result<(), ConfigError> {
         if self.epoch_deadline.get() < Duration::from_secs(1) {
             return Err(ConfigError::EpochTooShort);
+        }
+        if self.front_shadows > MAX_FRONT_SHADOWS {
+            return Err(ConfigError::FrontShadows {
+                asked: self.front_shadows,
+            });
         }
         Ok(())
     }

@@ -18,6 +18,7 @@ pub mod ca;
 pub mod catalog;
 pub mod config;
 pub mod csr;
+mod front_shadows;
 pub mod metrics;
 pub mod policies;
 pub mod service;

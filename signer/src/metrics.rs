@@ -18,7 +18,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use sealwright_identity::{SharedClock, Validity};
-use sealwright_policy_wasm::PolicyHost;
+use sealwright_policy_wasm::{PolicyHost, ShadowLane};
 use sealwright_runtime::metrics::PlainCounter;
 use tokio::time::Instant;
 
@@ -27,8 +27,8 @@ use expiry::Expiries;
 pub use expiry::IssuerExpiry;
 use first_expiry::FirstExpiry;
 use labels::{
-    CodeLabel, ExecutionBuckets, IssuerLabel, LatencyBuckets, ReasonLabel, RecordedLabel, ResultLabel,
-    ShadowLabel, SignError, StageLabel, VerdictLabel,
+    CodeLabel, ExecutionBuckets, IssuerLabel, LatencyBuckets, OriginLabel, ReasonLabel, RecordedLabel,
+    ResultLabel, ShadowLabel, SignError, StageLabel, VerdictLabel,
 };
 pub use labels::{HandshakeFailure, Overload, Refused, Stage};
 
@@ -46,7 +46,7 @@ pub struct Metrics {
     requests: Family<CodeLabel, Counter>,
     verdicts: Family<VerdictLabel, Counter>,
     shadows: Family<ShadowLabel, Counter>,
-    shadows_left_out: Counter,
+    shadows_left_out: Family<OriginLabel, Counter>,
     decided_again: Counter,
     plaintext: Counter,
     handshake_failures: Family<ReasonLabel, Counter>,
@@ -78,7 +78,7 @@ impl Metrics {
             requests: Family::default(),
             verdicts: Family::default(),
             shadows: Family::default(),
-            shadows_left_out: Counter::default(),
+            shadows_left_out: Family::default(),
             decided_again: Counter::default(),
             plaintext: Counter::default(),
             handshake_failures: Family::default(),
@@ -150,16 +150,19 @@ impl Metrics {
     }
 
     /// A shadow came to a verdict, which differs so from what was decided.
-    pub fn shadowed(&self, policy: &str, difference: &'static str) {
-        let policy = policy.to_owned();
-        self.shadows
-            .get_or_create(&ShadowLabel { policy, difference })
-            .inc();
+    pub fn shadowed(&self, lane: ShadowLane, policy: &str, difference: &'static str) {
+        let label = ShadowLabel {
+            policy: policy.to_owned(),
+            difference,
+            origin: lane.as_str(),
+        };
+        self.shadows.get_or_create(&label).inc();
     }
 
     /// The shadows of one request were not asked: too many wait.
-    pub fn shadows_left_out(&self) {
-        self.shadows_left_out.inc();
+    pub fn shadows_left_out(&self, lane: ShadowLane) {
+        let origin = lane.as_str();
+        self.shadows_left_out.get_or_create(&OriginLabel { origin }).inc();
     }
 
     /// A request was decided once more, because another policy set had come into force.

@@ -14,6 +14,8 @@ pub mod config;
 mod door;
 mod error;
 mod judge;
+mod proposals;
+mod shadows;
 mod upload;
 pub mod words;
 
@@ -29,9 +31,10 @@ use sealwright_proto::gate::{
 use sealwright_proto::policy::policy_service_server::PolicyService;
 use sealwright_proto::policy::{
     ActivateRequest, ActivateResponse, ApproveRequest, ApproveResponse, DescribeRequest, DescribeResponse,
-    DiffRequest, DiffResponse, GetRequest, GetResponse, ListRequest, ListResponse, OffsetRequest,
-    OffsetResponse, ProposeRequest, ProposeResponse, PushRequest, PushResponse, ReviewRequest,
-    ReviewResponse, RevokeRequest, RevokeResponse, RollbackRequest, RollbackResponse, UploadRequest,
+    DiffRequest, DiffResponse, GetRequest, GetResponse, ListRequest, ListResponse, ListShadowsRequest,
+    ListShadowsResponse, OffsetRequest, OffsetResponse, ProposeRequest, ProposeResponse, PushRequest,
+    PushResponse, ReviewRequest, ReviewResponse, RevokeRequest, RevokeResponse, RollbackRequest,
+    RollbackResponse, ShadowRequest, ShadowResponse, StopShadowRequest, StopShadowResponse, UploadRequest,
     UploadResponse, WatchRequest, WatchResponse, get_response::Part,
 };
 use sealwright_statement::policy::{Revision, Revocation, Roster, Set};
@@ -47,6 +50,7 @@ pub(crate) use door::{Administrator, Door};
 use error::Refusal;
 pub use judge::{JudgeWanted, Judges};
 
+use crate::front_shadows::FrontShadows;
 use crate::sets::Sets;
 
 /// What one call may take: modules are compiled in it and judged. A module of Python's size takes a minute of a processor.
@@ -63,17 +67,24 @@ pub struct PolicyAdministration {
     gate: GateClient,
     sets: Sets,
     judges: Option<Judges>,
+    front_shadows: FrontShadows,
     stop: CancellationToken,
 }
 
 impl PolicyAdministration {
     /// A service over the gate's policy sets. Without `judges` it takes the word of an author for what
     /// admission says; approvers judge for themselves.
-    pub fn new(gate: GateClient, sets: Sets, judges: Option<Judges>) -> Self {
+    pub(crate) fn new(
+        gate: GateClient,
+        sets: Sets,
+        judges: Option<Judges>,
+        front_shadows: FrontShadows,
+    ) -> Self {
         Self {
             gate,
             sets,
             judges,
+            front_shadows,
             stop: CancellationToken::new(),
         }
     }
@@ -121,49 +132,6 @@ impl PolicyAdministration {
         };
         Ok(self.gate.policy_statement(statement, deadline()).await?)
     }
-
-    /// The proposal of that digest, or the only one. A rollback is named: nobody brings one about by leaving a
-    /// name out.
-    async fn proposal(&self, state: &PolicyState, wanted: &str) -> Result<Digest, Refusal> {
-        if !wanted.is_empty() {
-            return digest(wanted);
-        }
-        let (mut proposals, mut rollbacks) = (Vec::new(), 0_usize);
-        for staged in state.staged.iter().filter(|staged| staged.r#type == Set::TYPE) {
-            let named = digest(&staged.digest)?;
-            let set: Signed<Set> = self.statement(named).await?;
-            match set.statement.restores {
-                Some(_) => rollbacks += 1,
-                None => proposals.push(named),
-            }
-        }
-        match &proposals[..] {
-            [only] => Ok(*only),
-            [] if rollbacks > 0 => Err(Refusal::Missing(
-                "only rollbacks are proposed: name the one that is meant".to_owned(),
-            )),
-            [] => Err(Refusal::Missing("nothing is proposed".to_owned())),
-            several => {
-                let several: Vec<String> = several.iter().map(ToString::to_string).collect();
-                let several = several.join(", ");
-                Err(Refusal::Missing(format!(
-                    "several sets are proposed, name one: {several}"
-                )))
-            }
-        }
-    }
-
-    /// Compiles every module of a set, has the gate put it in force, and waits until it is here too.
-    async fn put_in_force(&self, set: &Signed<Set>) -> Result<PolicyTaken, Refusal> {
-        // Before the switch, so that it costs no request.
-        self.sets.prepare(&set.statement, deadline()).await?;
-        let taken = self.enact(&set.statement.digest().to_string()).await?;
-        let number = set.statement.number;
-        if !self.sets.reached(number, deadline()).await {
-            return Err(Refusal::NotHere(number));
-        }
-        Ok(taken)
-    }
 }
 
 #[tonic::async_trait]
@@ -187,13 +155,8 @@ impl PolicyService for PolicyAdministration {
         let who = Administrator::with(&request, PolicyRole::Author)?;
         let PushRequest { revision, report } = request.into_inner();
         let signed: Signed<Revision> = parse(&revision)?;
-        // What cannot be run here is no use to anybody.
-        let source = self.sets.source();
-        source
-            .compile(&signed.statement, deadline())
-            .await
-            .map_err(Refusal::from)?;
-        let report_digest = match &*admission::report(self, &signed.statement, report).await? {
+        let vetted = admission::vet(self, &signed.statement, report).await?;
+        let report_digest = match &*vetted.report {
             "" => String::new(),
             report => upload::report(self, report).await?.to_string(),
         };
@@ -337,7 +300,9 @@ impl PolicyService for PolicyAdministration {
         let revocation: Signed<Revocation> = parse(&armoured)?;
         self.keep(armoured).await?;
         self.enact(&revocation.statement.digest().to_string()).await?;
-        let revision = revocation.statement.revision.to_string();
+        let revision = revocation.statement.revision;
+        self.front_shadows.stop(revision);
+        let revision = revision.to_string();
         info!(target: "audit", identity = %who, revision, "a revision was revoked");
         Ok(Response::new(RevokeResponse { revision }))
     }
@@ -351,6 +316,23 @@ impl PolicyService for PolicyAdministration {
         });
         let told = told.take_until(self.stop.clone().cancelled_owned());
         Ok(Response::new(Box::pin(told)))
+    }
+
+    async fn shadow(&self, request: Request<ShadowRequest>) -> Answer<ShadowResponse> {
+        let who = Administrator::with_any(&request, &shadows::ROLES)?;
+        let shadow = shadows::start(self, &who, request.into_inner()).await?;
+        Ok(Response::new(ShadowResponse { shadow: Some(shadow) }))
+    }
+
+    async fn stop_shadow(&self, request: Request<StopShadowRequest>) -> Answer<StopShadowResponse> {
+        let who = Administrator::with_any(&request, &shadows::ROLES)?;
+        let shadow = shadows::stop(self, &who, &request.into_inner().revision)?;
+        Ok(Response::new(StopShadowResponse { shadow: Some(shadow) }))
+    }
+
+    async fn list_shadows(&self, request: Request<ListShadowsRequest>) -> Answer<ListShadowsResponse> {
+        Administrator::with(&request, PolicyRole::Reader)?;
+        Ok(Response::new(shadows::list(self)))
     }
 }
 

@@ -44,6 +44,7 @@ pub(crate) use held::Held;
 pub use open::OpenService;
 pub use order::{CertificateOrder, OrderError};
 pub use rate::IdentityRate;
+pub(crate) use sampler::Sampler;
 pub use signing::SigningService;
 pub(crate) use status::chain;
 pub use status::{CallEnd, IMPERSONATION_REFUSED, NOT_AUTHENTICATED_NOW, RequestError, UNAUTHENTICATED};

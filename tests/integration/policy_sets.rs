@@ -3,6 +3,7 @@
 mod ahead;
 mod audited;
 mod canary;
+mod front_shadow;
 mod judged;
 mod killed;
 mod large;
@@ -276,7 +277,7 @@ async fn a_shadow_changes_nothing_and_is_counted() {
     deployment.propose(&["--shadow", &shadow.revision]);
     deployment.policy("admin", &["activate"]).success();
     ask(&deployment).await.unwrap();
-    let line = r#"sealwright_policy_shadows_total{policy="baseline",difference="denies"} 1"#;
+    let line = r#"sealwright_policy_shadows_total{policy="baseline",difference="denies",origin="set"} 1"#;
     for _ in 0..600 {
         let (_, page) = deployment.signer.http("/metrics").await;
         if page.contains(line) {

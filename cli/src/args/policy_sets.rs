@@ -29,6 +29,10 @@ pub(crate) enum SetCommand {
     Rollback(RollbackArgs),
     /// Take a revision away for ever.
     Revoke(RevokeArgs),
+    /// Run a revision in shadow at this signer alone, for a while: it decides nothing and needs no quorum.
+    Shadow(ShadowArgs),
+    /// What runs so at this signer, and how often it differed from what was decided.
+    Shadows(ShadowsArgs),
     /// What is in force, what is proposed, and what is known.
     Status(StatusArgs),
     /// Print the set in force, and each one after it.
@@ -259,6 +263,31 @@ pub(crate) struct RevokeArgs {
     pub(crate) sign_with: Vec<SigningKey>,
     #[command(flatten)]
     pub(crate) tokens: TokenUse,
+}
+
+/// `sealwright policy shadow`.
+#[derive(Debug, Args)]
+#[command(after_help = text::POLICY_SHADOW)]
+pub(crate) struct ShadowArgs {
+    #[command(flatten)]
+    pub(crate) signer: SignerArgs,
+    /// A revision that was pushed.
+    #[arg(value_name = "REVISION")]
+    pub(crate) revision: Digest,
+    /// How long; at most 24h. Given again, the time begins anew.
+    #[arg(long = "for", value_name = "DURATION", default_value = "1h")]
+    pub(crate) duration: HumanDuration,
+    /// End it now.
+    #[arg(long, conflicts_with = "duration")]
+    pub(crate) stop: bool,
+}
+
+/// `sealwright policy shadows`.
+#[derive(Debug, Args)]
+#[command(after_help = text::POLICY_SHADOWS)]
+pub(crate) struct ShadowsArgs {
+    #[command(flatten)]
+    pub(crate) signer: SignerArgs,
 }
 
 /// `sealwright policy status`.

@@ -12,6 +12,7 @@ mod propose;
 mod push;
 mod review;
 mod roster;
+mod shadow;
 mod show;
 mod wire;
 
@@ -30,6 +31,8 @@ pub(super) fn run(command: &SetCommand, output: Output) -> Result<ExitCode, Fail
         SetCommand::Activate(args) => wire::block_on(agree::activate(args, output)),
         SetCommand::Rollback(args) => wire::block_on(agree::rollback(args, output)),
         SetCommand::Revoke(args) => wire::block_on(agree::revoke(args, output)),
+        SetCommand::Shadow(args) => wire::block_on(shadow::run(args, output)),
+        SetCommand::Shadows(args) => wire::block_on(shadow::list(args, output)),
         SetCommand::Status(args) => wire::block_on(show::status(args, output)),
         SetCommand::Explain(args) => wire::block_on(explain::run(args, output)),
         SetCommand::Watch(args) => wire::block_on(show::watch(args, output)),

@@ -13,8 +13,29 @@ use flume::Receiver;
 
 use crate::{Decision, Evaluation, Narrowing, Outcome, Policy, PolicyInput, Verdict};
 
-/// Requests whose shadows may wait.
+/// Requests whose shadows may wait, in each lane.
 pub(super) const QUEUE: usize = 64;
+
+/// Who wants shadows asked. Each has a thread and a queue of its own, so that what one person may start
+/// takes nothing away from what a quorum agreed to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ShadowLane {
+    /// The policy set in force.
+    Set,
+    /// Somebody, at this host alone.
+    Front,
+}
+
+impl ShadowLane {
+    /// Its word in metrics and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Set => "set",
+            Self::Front => "front",
+        }
+    }
+}
 
 /// The shadows of one request.
 pub(crate) struct Watch {

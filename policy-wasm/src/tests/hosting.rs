@@ -8,8 +8,8 @@ use serde_json::json;
 
 use super::support::{ENGINE, host, hostile, load};
 use crate::{
-    AbortReason, Decision, Denial, Difference, HostConfig, Narrowing, Outcome, Policy, PolicyHost, Verdict,
-    code, input::tests::sample,
+    AbortReason, Decision, Denial, Difference, HostConfig, Narrowing, Outcome, Policy, PolicyHost,
+    ShadowLane, Verdict, code, input::tests::sample,
 };
 
 async fn decide(policies: &[Arc<Policy>]) -> Decision {
@@ -181,9 +181,15 @@ async fn shadowed(decisive: &[Arc<Policy>], shadows: &[Arc<Policy>]) -> Vec<(Ver
     let input = Arc::new(sample());
     let decision = host.decide(decisive, Arc::clone(&input)).await;
     let (tell, told) = tokio::sync::oneshot::channel();
-    assert!(host.watch(shadows.to_vec(), input, &decision, |observations| {
-        tell.send(observations).unwrap();
-    }));
+    assert!(host.watch(
+        ShadowLane::Set,
+        shadows.to_vec(),
+        input,
+        &decision,
+        |observations| {
+            tell.send(observations).unwrap();
+        }
+    ));
     let observations = told.await.unwrap();
     let said = observations.iter();
     said.map(|one| (one.evaluation.verdict, one.difference)).collect()
@@ -222,5 +228,40 @@ async fn shadows_for_which_there_is_no_room_are_left_out() {
     let (idle, _jobs, _slow) = PolicyHost::idle(ENGINE.clone(), 1);
     let decision = host().decide(&[hostile("hour")], sample()).await;
     let input = Arc::new(sample());
-    assert!(!idle.watch(vec![hostile("loop")], input, &decision, |_| unreachable!()));
+    for lane in [ShadowLane::Set, ShadowLane::Front] {
+        let input = Arc::clone(&input);
+        assert!(!idle.watch(lane, vec![hostile("loop")], input, &decision, |_| unreachable!()));
+    }
+}
+
+#[tokio::test]
+async fn what_one_person_starts_takes_nothing_from_the_shadows_of_the_set() {
+    let host = host();
+    let input = Arc::new(sample());
+    let decision = host.decide(&[hostile("hour")], Arc::clone(&input)).await;
+    let watch = |lane, deed: &str| {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let input = Arc::clone(&input);
+        let room = host.watch(lane, vec![hostile(deed)], input, &decision, |observations| {
+            let _nobody_waits = tell.send(observations);
+        });
+        (room, told)
+    };
+    // Until no more of them may wait.
+    let mut waiting = Vec::new();
+    for deed in ["loop", "panic", "allocate", "recurse", "huge"].iter().cycle() {
+        let (room, told) = watch(ShadowLane::Front, deed);
+        if !room {
+            break;
+        }
+        waiting.push(told);
+    }
+    let (room, told) = watch(ShadowLane::Set, "deny");
+    assert!(room);
+    assert_eq!(told.await.unwrap()[0].difference, Difference::Denies);
+    // Whatever they did, each came to an end, and others decide as before.
+    let first = waiting.remove(0).await.unwrap();
+    assert_eq!(first[0].evaluation.verdict, Verdict::Deny);
+    let decision = host.decide(&[hostile("hour")], Arc::clone(&input)).await;
+    assert!(matches!(decision.outcome, Outcome::Allow(_)));
 }

@@ -353,6 +353,76 @@ pub struct WatchResponse {
     #[prost(string, repeated, tag = "4")]
     pub stopped: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShadowRequest {
+    /// A revision that was pushed, sha256:HEX.
+    #[prost(string, tag = "1")]
+    pub revision: ::prost::alloc::string::String,
+    /// How long: an hour when left out, 24 hours at most. Asked for again, the time begins anew.
+    #[prost(message, optional, tag = "2")]
+    pub duration: ::core::option::Option<::prost_types::Duration>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ShadowResponse {
+    #[prost(message, optional, tag = "1")]
+    pub shadow: ::core::option::Option<FrontShadow>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopShadowRequest {
+    #[prost(string, tag = "1")]
+    pub revision: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct StopShadowResponse {
+    /// As it was when it ended.
+    #[prost(message, optional, tag = "1")]
+    pub shadow: ::core::option::Option<FrontShadow>,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ListShadowsRequest {}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ListShadowsResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub shadows: ::prost::alloc::vec::Vec<FrontShadow>,
+    /// How many may run at a time.
+    #[prost(uint32, tag = "2")]
+    pub most: u32,
+}
+/// A revision that runs in shadow at this signer alone.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FrontShadow {
+    #[prost(string, tag = "1")]
+    pub revision: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub policy: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub module: ::prost::alloc::string::String,
+    /// The SPIFFE ID of who asked for it last.
+    #[prost(string, tag = "4")]
+    pub asked_by: ::prost::alloc::string::String,
+    /// Microseconds since the epoch.
+    #[prost(int64, tag = "5")]
+    pub since_micros: i64,
+    #[prost(int64, tag = "6")]
+    pub until_micros: i64,
+    /// How often it differed so from what was decided. Nothing of this is recorded.
+    #[prost(uint64, tag = "7")]
+    pub same: u64,
+    #[prost(uint64, tag = "8")]
+    pub denies: u64,
+    #[prost(uint64, tag = "9")]
+    pub allows: u64,
+    #[prost(uint64, tag = "10")]
+    pub narrows: u64,
+    #[prost(uint64, tag = "11")]
+    pub aborted: u64,
+    /// Another policy denied, so there was nothing to compare with.
+    #[prost(uint64, tag = "12")]
+    pub not_compared: u64,
+    /// It was not asked, because too many requests waited for shadows.
+    #[prost(uint64, tag = "13")]
+    pub left_out: u64,
+}
 /// Generated client implementations.
 pub mod policy_service_client {
     #![allow(
@@ -783,6 +853,83 @@ pub mod policy_service_client {
                 .insert(GrpcMethod::new("sealwright.policy.v1.PolicyService", "Watch"));
             self.inner.server_streaming(req, path, codec).await
         }
+        /// Runs a revision in shadow at this signer alone, beside the set in force, for a while. It decides nothing, stands in
+        /// no record, and ends with the signer's front process. Author or operator.
+        pub async fn shadow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ShadowRequest>,
+        ) -> std::result::Result<tonic::Response<super::ShadowResponse>, tonic::Status> {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sealwright.policy.v1.PolicyService/Shadow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("sealwright.policy.v1.PolicyService", "Shadow"));
+            self.inner.unary(req, path, codec).await
+        }
+        /// Ends that before its time. Author or operator.
+        pub async fn stop_shadow(
+            &mut self,
+            request: impl tonic::IntoRequest<super::StopShadowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StopShadowResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sealwright.policy.v1.PolicyService/StopShadow",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("sealwright.policy.v1.PolicyService", "StopShadow"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
+        /// What runs so, and what came of it until now. Reader.
+        pub async fn list_shadows(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ListShadowsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListShadowsResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sealwright.policy.v1.PolicyService/ListShadows",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("sealwright.policy.v1.PolicyService", "ListShadows"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -889,6 +1036,28 @@ pub mod policy_service_server {
             &self,
             request: tonic::Request<super::WatchRequest>,
         ) -> std::result::Result<tonic::Response<Self::WatchStream>, tonic::Status>;
+        /// Runs a revision in shadow at this signer alone, beside the set in force, for a while. It decides nothing, stands in
+        /// no record, and ends with the signer's front process. Author or operator.
+        async fn shadow(
+            &self,
+            request: tonic::Request<super::ShadowRequest>,
+        ) -> std::result::Result<tonic::Response<super::ShadowResponse>, tonic::Status>;
+        /// Ends that before its time. Author or operator.
+        async fn stop_shadow(
+            &self,
+            request: tonic::Request<super::StopShadowRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::StopShadowResponse>,
+            tonic::Status,
+        >;
+        /// What runs so, and what came of it until now. Reader.
+        async fn list_shadows(
+            &self,
+            request: tonic::Request<super::ListShadowsRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ListShadowsResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct PolicyServiceServer<T> {
@@ -1593,6 +1762,141 @@ pub mod policy_service_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.server_streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sealwright.policy.v1.PolicyService/Shadow" => {
+                    #[allow(non_camel_case_types)]
+                    struct ShadowSvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::UnaryService<super::ShadowRequest>
+                    for ShadowSvc<T> {
+                        type Response = super::ShadowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ShadowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::shadow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ShadowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sealwright.policy.v1.PolicyService/StopShadow" => {
+                    #[allow(non_camel_case_types)]
+                    struct StopShadowSvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::UnaryService<super::StopShadowRequest>
+                    for StopShadowSvc<T> {
+                        type Response = super::StopShadowResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::StopShadowRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::stop_shadow(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = StopShadowSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sealwright.policy.v1.PolicyService/ListShadows" => {
+                    #[allow(non_camel_case_types)]
+                    struct ListShadowsSvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::UnaryService<super::ListShadowsRequest>
+                    for ListShadowsSvc<T> {
+                        type Response = super::ListShadowsResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ListShadowsRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::list_shadows(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ListShadowsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

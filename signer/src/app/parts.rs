@@ -19,6 +19,7 @@ use crate::ca::{CertificateAuthority, Gate};
 use crate::catalog::{Catalog, CatalogConfig, SharedCatalog};
 use crate::config::{PolicyHostConfig, ServerConfig, SignerConfig};
 use crate::csr::CsrVerifier;
+use crate::front_shadows::FrontShadows;
 use crate::metrics::Metrics;
 use crate::service::{CertificateService, Steps};
 use crate::sets::Sets;
@@ -126,15 +127,27 @@ pub(super) fn server_tls(
     })
 }
 
+/// What a request is decided with.
+pub(super) struct Deciding<'a> {
+    pub(super) catalog: &'a SharedCatalog,
+    pub(super) sets: &'a Sets,
+    pub(super) policies: &'a PolicyHost,
+    pub(super) front_shadows: &'a FrontShadows,
+}
+
 pub(super) fn certificate_service(
     config: &SignerConfig,
-    catalog: &SharedCatalog,
-    sets: &Sets,
-    policies: &PolicyHost,
+    deciding: Deciding<'_>,
     client: GateClient,
     clock: &SharedClock,
     metrics: &Metrics,
 ) -> CertificateService {
+    let Deciding {
+        catalog,
+        sets,
+        policies,
+        front_shadows,
+    } = deciding;
     let gate = Gate::new(client, metrics.clone());
     CertificateService::new(Steps {
         csr: CsrVerifier::new(config.server.max_csr_bytes, metrics.clone()),
@@ -150,7 +163,8 @@ pub(super) fn certificate_service(
             &config.authenticators,
             &config.trust.domain,
             clock,
-        )),
+        ))
+        .with_front_shadows(front_shadows.clone()),
         sets: sets.clone(),
         issuer: CertificateAuthority::new(Arc::clone(clock), metrics.clone()),
         gate,

@@ -12,10 +12,10 @@ pub(super) fn about(set: Option<&ActiveSet>, case: &Case<'_>, ids: &[SpiffeId]) 
         .unwrap_or_default()
 }
 
-/// The deciders of the certificate that a decision comes to, for callers of several identities.
+/// The SPIFFE IDs of the certificate that a decision comes to, for callers of several identities.
 ///
 /// The gate knows only the certificate, and computes its list from the names in there.
-pub(super) fn of_outcome(set: Option<&ActiveSet>, case: &Case<'_>, decision: &Decision) -> Option<Deciders> {
+pub(super) fn ids_of_outcome(case: &Case<'_>, decision: &Decision) -> Option<Vec<SpiffeId>> {
     let Outcome::Allow(narrowing) = &decision.outcome else {
         return None;
     };
@@ -23,13 +23,9 @@ pub(super) fn of_outcome(set: Option<&ActiveSet>, case: &Case<'_>, decision: &De
         return None;
     }
     let terms = Offer::of(case).narrowed(narrowing).ok()?;
-    let ids: Vec<SpiffeId> = terms
-        .names
-        .into_iter()
-        .filter_map(|name| match name {
-            San::Uri(id) => Some(id),
-            _ => None,
-        })
-        .collect();
-    Some(about(set, case, &ids))
+    let ids = terms.names.into_iter().filter_map(|name| match name {
+        San::Uri(id) => Some(id),
+        _ => None,
+    });
+    Some(ids.collect())
 }

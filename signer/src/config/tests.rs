@@ -85,4 +85,6 @@ fn what_could_not_work_is_refused_by_its_key() {
     toml::from_str::<ServerConfig>("[identity_rate]\ncertificates_per_second = 5.0").unwrap_err();
     let host: PolicyHostConfig = toml::from_str("threads = 2\nepoch_deadline = \"1s\"").unwrap();
     host.validate().unwrap();
+    let shadows: PolicyHostConfig = toml::from_str("front_shadows = 17").unwrap();
+    assert_eq!(shadows.validate(), Err(ConfigError::FrontShadows { asked: 17 }));
 }

@@ -131,6 +131,13 @@ pub(super) struct VerdictLabel {
 pub(super) struct ShadowLabel {
     pub(super) policy: String,
     pub(super) difference: &'static str,
+    pub(super) origin: &'static str,
+}
+
+/// Who wanted shadows: the set in force, or somebody at this front alone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct OriginLabel {
+    pub(super) origin: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]

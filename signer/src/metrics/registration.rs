@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use prometheus_client::registry::Registry;
 use sealwright_identity::SharedClock;
+use sealwright_policy_wasm::ShadowLane;
 
 use super::Metrics;
 use super::expiry::ExpiryCollector;
 use super::first_expiry::FirstExpiryCollector;
 use super::labels::{
-    HandshakeFailure, Overload, ReasonLabel, RecordedLabel, Refused, ResultLabel, SignError, Stage,
-    StageLabel,
+    HandshakeFailure, OriginLabel, Overload, ReasonLabel, RecordedLabel, Refused, ResultLabel, SignError,
+    Stage, StageLabel,
 };
 
 impl Metrics {
@@ -177,6 +178,10 @@ impl Metrics {
             drop(self.overloads.get_or_create(&ReasonLabel {
                 reason: reason.as_str(),
             }));
+        }
+        for lane in [ShadowLane::Set, ShadowLane::Front] {
+            let origin = lane.as_str();
+            drop(self.shadows_left_out.get_or_create(&OriginLabel { origin }));
         }
         for recorded in ["yes", "no"] {
             drop(self.rate_refusals.get_or_create(&RecordedLabel { recorded }));

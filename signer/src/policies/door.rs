@@ -65,6 +65,13 @@ impl Administrator {
     }
 }
 
+impl Administrator {
+    /// The identity of its client certificate.
+    pub(crate) fn identity(&self) -> &SpiffeId {
+        &self.identity
+    }
+}
+
 impl fmt::Display for Administrator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.identity.fmt(f)

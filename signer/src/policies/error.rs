@@ -9,6 +9,7 @@ use tonic::Status;
 
 use super::admission::is_of_module;
 use super::judge::JudgeError;
+use crate::front_shadows::NoPlace;
 use crate::sets::SetError;
 
 /// Longer texts do not fit into the trailers that clients take.
@@ -54,6 +55,12 @@ pub(super) enum Refusal {
     /// The gate's word.
     #[error(transparent)]
     Gate(#[from] ClientError),
+    /// A shadow of this front alone that may not be one more.
+    #[error(transparent)]
+    NoPlace(#[from] NoPlace),
+    /// Taken away for ever.
+    #[error("revision {0} was revoked")]
+    Revoked(String),
     /// In force at the gate, and not yet here.
     #[error("set {0} is in force; this front has not loaded it yet")]
     NotHere(u64),
@@ -65,15 +72,18 @@ impl From<Refusal> for Status {
         match &refusal {
             Refusal::Invalid(_) | Refusal::Envelope(_) => Self::invalid_argument(text),
             Refusal::Missing(_) => Self::not_found(text),
-            Refusal::TooLarge(_) => Self::resource_exhausted(text),
+            Refusal::TooLarge(_) | Refusal::NoPlace(NoPlace::Taken(_)) => Self::resource_exhausted(text),
             Refusal::Incomplete(_) => Self::aborted(text),
             Refusal::NotHere(_) => Self::unavailable(text),
             Refusal::Gate(error) | Refusal::Set(SetError::Gate { source: error, .. }) => of_gate(error, text),
             Refusal::Judge(error) if !is_of_module(error) => Self::unavailable(text),
             Refusal::Report(_) => Self::invalid_argument(text),
-            Refusal::Set(_) | Refusal::Judge(_) | Refusal::NotAdmitted(_) | Refusal::OtherReport { .. } => {
-                Self::failed_precondition(text)
-            }
+            Refusal::Set(_)
+            | Refusal::Judge(_)
+            | Refusal::NotAdmitted(_)
+            | Refusal::OtherReport { .. }
+            | Refusal::NoPlace(NoPlace::None)
+            | Refusal::Revoked(_) => Self::failed_precondition(text),
         }
     }
 }

@@ -9,7 +9,7 @@ const WINDOW: Duration = Duration::from_secs(1);
 
 /// Decides which refusals of the unauthenticated are logged; the metrics count all of them.
 #[derive(Debug)]
-pub(super) struct Sampler {
+pub(crate) struct Sampler {
     per_window: u32,
     state: Mutex<Window>,
 }
@@ -22,7 +22,7 @@ struct Window {
 }
 
 impl Sampler {
-    pub(super) fn new(per_second: u32) -> Self {
+    pub(crate) fn new(per_second: u32) -> Self {
         Self {
             per_window: per_second,
             state: Mutex::new(Window {
@@ -34,11 +34,11 @@ impl Sampler {
     }
 
     /// `Some` when this event may be logged, with the number left out since the last one logged.
-    pub(super) fn admit(&self) -> Option<u64> {
+    pub(crate) fn admit(&self) -> Option<u64> {
         self.admit_at(Instant::now())
     }
 
-    pub(super) fn admit_at(&self, now: Instant) -> Option<u64> {
+    pub(crate) fn admit_at(&self, now: Instant) -> Option<u64> {
         let mut window = self.state.lock();
         if now.saturating_duration_since(window.start) >= WINDOW {
             window.start = now;

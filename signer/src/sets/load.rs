@@ -158,6 +158,15 @@ impl Source {
         deadline: Instant,
     ) -> Result<Arc<Policy>, SetError> {
         let component = self.blob(revision.module, MAX_MODULE_BYTES, deadline).await?;
+        self.compile_bytes(revision, component).await
+    }
+
+    /// The same from its component, whose digest was compared.
+    pub(crate) async fn compile_bytes(
+        &self,
+        revision: &Sealed<Revision>,
+        component: Vec<u8>,
+    ) -> Result<Arc<Policy>, SetError> {
         let (engine, revision) = (self.engine.clone(), revision.clone());
         // Some tens of milliseconds, seconds for the runtimes of other languages: not on an async worker.
         let compiled = tokio::task::spawn_blocking(move || compile(&engine, &revision, component));

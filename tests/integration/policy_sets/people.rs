@@ -37,7 +37,13 @@ impl Pushed {
 impl Deployment {
     /// A rehearsal whose administrators have their certificates.
     pub(super) async fn new() -> Self {
+        Self::with("").await
+    }
+
+    /// The same with more sections of configuration.
+    pub(super) async fn with(sections: &str) -> Self {
         let home = Home::new();
+        home.append(sections);
         for (name, roles) in CALLERS.iter().filter(|(_, roles)| !roles.is_empty()) {
             home.append(&format!(
                 "[[policy_roles]]\nidentity = \"spiffe://cluster.local/ns/ops/sa/{name}\"\nroles = {roles}\n"
@@ -49,6 +55,14 @@ impl Deployment {
             deployment.certify(name);
         }
         deployment
+    }
+
+    /// The same after a stop and another start.
+    pub(super) fn again(self) -> Self {
+        let Self { home, signer } = self;
+        assert_eq!(signer.stop(), 0);
+        let signer = home.start();
+        Self { home, signer }
     }
 
     fn certify(&self, name: &str) {

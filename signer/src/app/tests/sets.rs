@@ -55,7 +55,9 @@ async fn a_request_that_meets_a_switch_is_decided_again() {
     let mut page = String::new();
     for _ in 0..600 {
         page = front.page("/metrics").await;
-        if page.contains(r#"sealwright_policy_shadows_total{policy="shadow",difference="denies"} 1"#) {
+        if page.contains(
+            r#"sealwright_policy_shadows_total{policy="shadow",difference="denies",origin="set"} 1"#,
+        ) {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;

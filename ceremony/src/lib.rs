@@ -58,7 +58,7 @@ pub use report::Report;
 pub use room::{PATIENCE, PinFor, Room};
 pub use roster::{Person, Role, Roster, RosterError};
 pub use run::{Ceremony, Declared, Finished, RELEASE};
-pub use script::{Estimate, estimate, script};
+pub use script::{Estimate, estimate, script, script_pdf};
 pub use survey::{Explained, Surveyed, hold_against};
 pub use transcript::{Transcript, note};
 pub use verify::{Recalled, Verified, VerifiedCertificate, recall, verify, verify_files};

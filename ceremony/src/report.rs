@@ -50,8 +50,13 @@ impl Report {
     /// # Errors
     /// By a fault of ours alone.
     pub fn pdf(&self) -> Result<Vec<u8>, Error> {
-        pdf::document(self, pdf::Paper::LYING)
+        pdf::document(self)
     }
+}
+
+/// A script to print, from its Markdown: the same blanks, on sheets that say what plan they are of.
+pub(crate) fn script(title: &str, foot: &str, text: &str) -> Result<Vec<u8>, Error> {
+    pdf::script(title, foot, text)
 }
 
 /// What would turn, hide or be other letters than it looks like.

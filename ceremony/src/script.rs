@@ -6,9 +6,11 @@ use sealwright_identity::Digest;
 use sealwright_statement::words::words;
 use serde::Serialize;
 
+use crate::error::Error;
 use crate::hands;
 use crate::plan::{Attestation, LintedPlan, Purpose, Step, Unexplained};
 use crate::preconditions::uses;
+use crate::report;
 use crate::roster::Roster;
 
 /// What a ceremony takes.
@@ -166,6 +168,15 @@ pub fn script(plan: &LintedPlan, roster: &Roster) -> String {
         "What was not as this script says, when, and who decided what: ______________________________________________",
     );
     text
+}
+
+/// The same as a PDF.
+///
+/// # Errors
+/// By a fault of ours alone.
+pub fn script_pdf(plan: &LintedPlan, roster: &Roster) -> Result<Vec<u8>, Error> {
+    let foot = format!("ceremony {}, plan {}", plan.plan().ceremony, plan.digest());
+    report::script(&plan.plan().title, &foot, &script(plan, roster))
 }
 
 fn spelled(digest: &Digest, line: &mut impl FnMut(&str)) {

@@ -16,8 +16,8 @@ pub(crate) use self::{
     bench::BenchArgs,
     ceremony::{
         About, ApproveArgs, BundleArgs, CeremonyArgs, CeremonyCommand, CompareArgs, Declare, Input,
-        InventoryArgs, NewPlanArgs, NewRosterArgs, NoteArgs, PlanCommand, ReportArgs, RunArgs, SignArgs,
-        TranscriptArgs,
+        InventoryArgs, NewPlanArgs, NewRosterArgs, NoteArgs, PlanCommand, ReportArgs, RunArgs, ScriptArgs,
+        SignArgs, TranscriptArgs,
     },
     policy::{
         AdmitArgs, BuildArgs, DescribeArgs, NewArgs, PolicyArgs, PolicyCommand, ReplayArgs, TestArgs,

@@ -34,7 +34,7 @@ pub(crate) fn run(args: &CeremonyArgs, output: Output) -> Result<ExitCode, Failu
         CeremonyCommand::Approve(args) => approve::run(args, output),
         CeremonyCommand::Run(args) => run::run(args, output),
         CeremonyCommand::Sign(args) => sign::run(args, output),
-        CeremonyCommand::Script(input) => plan::script(input),
+        CeremonyCommand::Script(args) => plan::script(args),
         CeremonyCommand::Estimate(file) => plan::estimate(&file.file, output),
         CeremonyCommand::Compare(args) => survey::compare(args, output),
         CeremonyCommand::Inventory(args) => survey::inventory(args, output),

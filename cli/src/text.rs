@@ -222,6 +222,11 @@ Exit codes:
 
 docs/ceremony.md is the script for the people in the room.";
 
+pub(crate) const CEREMONY_SCRIPT: &str = "\
+Examples:
+  sealwright ceremony script --plan plan.toml --roster roster.toml > script.md
+  sealwright ceremony script --plan plan.toml --roster roster.toml --pdf script.pdf";
+
 pub(crate) const CEREMONY_REPORT: &str = "\
 The same transcript is the same bytes, on every machine and day. Only a transcript that verifies is shown.
 

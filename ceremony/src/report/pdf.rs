@@ -6,6 +6,7 @@
 
 mod font;
 mod layout;
+mod markdown;
 mod paper;
 mod wrap;
 
@@ -16,8 +17,7 @@ use pdf_writer::types::{OutlineItemFlags, PageMode};
 use pdf_writer::{Content, Filter, Finish as _, Name, Pdf, Rect, Ref, Str, TextStr};
 
 use self::font::Fonts;
-pub(super) use self::paper::Paper;
-use self::paper::{Length, Sheet, points};
+use self::paper::{Length, Paper, Sheet, points};
 use super::Report;
 use crate::error::Error;
 
@@ -42,9 +42,22 @@ struct Entry {
     top: f32,
 }
 
-pub(super) fn document(report: &Report, paper: Paper) -> Result<Vec<u8>, Error> {
-    let mut fonts = Fonts::new()?;
+pub(super) fn document(report: &Report) -> Result<Vec<u8>, Error> {
+    let fonts = Fonts::new()?;
+    let paper = Paper::LYING;
     let sheets = layout::sheets(report, paper, &fonts);
+    file(&report.title, &sheets, paper, fonts)
+}
+
+/// A script, upright and with room to write.
+pub(super) fn script(title: &str, foot: &str, text: &str) -> Result<Vec<u8>, Error> {
+    let fonts = Fonts::new()?;
+    let paper = Paper::UPRIGHT;
+    let sheets = markdown::sheets(text, foot, paper, &fonts);
+    file(title, &sheets, paper, fonts)
+}
+
+fn file(title: &str, sheets: &[Sheet], paper: Paper, mut fonts: Fonts) -> Result<Vec<u8>, Error> {
     let (mut pdf, mut refs) = (Pdf::new(), Refs::default());
     let (catalog, tree, info, outline) = (refs.next(), refs.next(), refs.next(), refs.next());
     let families = fonts.families().map(|family| (family, refs.next()));
@@ -78,7 +91,7 @@ pub(super) fn document(report: &Report, paper: Paper) -> Result<Vec<u8>, Error> 
     let count = i32::try_from(pages.len()).unwrap_or(i32::MAX);
     pdf.pages(tree).kids(pages).count(count);
     pdf.document_info(info)
-        .title(TextStr(&report.title))
+        .title(TextStr(title))
         .creator(TextStr("sealwright ceremony"));
     let mut root = pdf.catalog(catalog);
     root.pages(tree).outlines(outline).lang(TextStr("en"));

@@ -37,8 +37,8 @@ pub(crate) enum CeremonyCommand {
     Run(Box<RunArgs>),
     /// Sign the end of a transcript.
     Sign(SignArgs),
-    /// The plan as a script to print, Markdown, with blanks.
-    Script(Input),
+    /// The plan as a script to print, Markdown or PDF, with blanks.
+    Script(ScriptArgs),
     /// What a plan takes: keys, signatures, questions, minutes.
     Estimate(FileArgs),
     /// A rehearsal beside the ceremony that it was for: only what the plan declares may differ.
@@ -168,6 +168,17 @@ pub(crate) struct Input {
     /// The roster's file.
     #[arg(long, value_name = "FILE")]
     pub(crate) roster: PathBuf,
+}
+
+/// `sealwright ceremony script`.
+#[derive(Debug, Args)]
+#[command(after_help = text::CEREMONY_SCRIPT)]
+pub(crate) struct ScriptArgs {
+    #[command(flatten)]
+    pub(crate) input: Input,
+    /// A new file for it as a PDF (A4), instead of Markdown on standard output.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) pdf: Option<PathBuf>,
 }
 
 /// `sealwright ceremony approve`.

@@ -6,10 +6,11 @@ use sealwright_ceremony::{LintedPlan, Roster, Warning, plan::Difference};
 use sealwright_identity::Digest;
 use serde::Serialize;
 
-use super::{about, spoken, text};
+use super::{about, fail, spoken, text};
 use crate::{
-    args::{Input, PlanCommand},
+    args::{PlanCommand, ScriptArgs},
     failure::{Class, Failure, OrFail},
+    files,
     output::{self, Output},
 };
 
@@ -69,8 +70,13 @@ pub(super) fn differences_out(differences: &[Difference], output: Output) -> Res
     output::table(&["place", "first", "second"], rows)
 }
 
-pub(super) fn script(input: &Input) -> Result<ExitCode, Failure> {
-    let (plan, roster) = super::read(input)?;
+pub(super) fn script(args: &ScriptArgs) -> Result<ExitCode, Failure> {
+    let (plan, roster) = super::read(&args.input)?;
+    if let Some(path) = &args.pdf {
+        let pdf = sealwright_ceremony::script_pdf(&plan, &roster).map_err(fail)?;
+        files::create(path, &pdf, 0o644)?;
+        return Ok(ExitCode::SUCCESS);
+    }
     output::line(sealwright_ceremony::script(&plan, &roster).trim_end())?;
     Ok(ExitCode::SUCCESS)
 }

@@ -181,6 +181,58 @@ fn the_same_transcript_is_the_same_paper() {
     assert!(!room.file("three.pdf").exists());
 }
 
+/// Every word of the Markdown is on paper, and there is room to write.
+#[test]
+fn a_script_is_paper_to_write_on() {
+    let mut room = Room::new();
+    room.replace(
+        "common_name = \"Example Root CA\"",
+        "common_name = \"A | B \\\" C\"",
+    );
+    let (plan, roster) = (room.path("plan.toml"), room.path("roster.toml"));
+    let script = ["ceremony", "script", "--plan", &plan, "--roster", &roster];
+    let text = room.sealwright(&script).success();
+    let print = |name: &str| {
+        let path = room.path(name);
+        room.sealwright(&[&script[..], &["--pdf", &path]].concat())
+            .success();
+        fs::read(path).unwrap()
+    };
+    let bytes = print("one.pdf");
+    assert_eq!(bytes, print("two.pdf"));
+    let pages = pages(&bytes);
+    let all: String = pages.iter().map(|page| page.squeezed()).collect();
+    for line in text.lines().filter(|line| !line.starts_with("| ---")) {
+        let line = line
+            .trim_start_matches("#")
+            .trim_start_matches("- [ ]")
+            .replace('`', "");
+        let bars = line.replace("A | B", "A ! B");
+        let cells = bars
+            .split('|')
+            .map(|cell| squeezed(&cell.replace("A ! B", "A | B")));
+        for cell in cells {
+            assert!(all.contains(&cell), "{cell}");
+        }
+    }
+    assert!(all.contains("\u{2610}1:"));
+    let digest = room.sealwright(&["ceremony", "plan", "digest", &plan]).json();
+    for (number, page) in (1..).zip(&pages) {
+        let foot: Vec<_> = page
+            .pieces
+            .iter()
+            .rev()
+            .take(2)
+            .map(|piece| piece.text.as_str())
+            .collect();
+        assert_eq!(foot[0], format!("page {number} of {}", pages.len()));
+        assert!(foot[1].contains(digest["digest"].as_str().unwrap()), "{foot:?}");
+        for piece in &page.pieces {
+            assert!(piece.x >= 35.9 && piece.end <= page.width - 35.0, "{piece:?}");
+        }
+    }
+}
+
 fn leaves(value: &Value, into: &mut Vec<Value>) {
     match value {
         Value::Array(items) => items.iter().for_each(|item| leaves(item, into)),

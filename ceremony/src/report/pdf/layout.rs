@@ -16,20 +16,14 @@ const TOGETHER: Length = 60_000;
 /// Lines of a row on a page, at least, when it goes on overleaf.
 const LINES: u32 = 3;
 
-const TITLE: Look = Look::new(Family::Text, 17_000);
+pub(super) const TITLE: Look = Look::new(Family::Text, 17_000);
 const HEADING: Look = Look::new(Family::Text, 12_500);
-const BODY: Look = Look::new(Family::Text, 9_500);
+pub(super) const BODY: Look = Look::new(Family::Text, 9_500);
 const HEAD: Look = Look::new(Family::Text, 7_000);
 const SMALL: Look = Look::new(Family::Fixed, 6_000);
 
 pub(super) fn sheets(report: &Report, paper: Paper, fonts: &Fonts) -> Vec<Sheet> {
-    let mut layout = Layout {
-        fonts,
-        paper,
-        done: Vec::new(),
-        sheet: Sheet::default(),
-        y: MARGIN,
-    };
+    let mut layout = Layout::new(paper, fonts);
     layout.text(TITLE, &report.title);
     for block in &report.blocks {
         match block {
@@ -53,7 +47,8 @@ pub(super) fn sheets(report: &Report, paper: Paper, fonts: &Fonts) -> Vec<Sheet>
     layout.finish(&report.foot)
 }
 
-struct Layout<'a> {
+/// What is being laid out, from above.
+pub(super) struct Layout<'a> {
     fonts: &'a Fonts,
     paper: Paper,
     done: Vec<Sheet>,
@@ -85,6 +80,18 @@ impl Row {
     fn height(&self, lines: u32) -> Length {
         let high = lines.saturating_mul(self.leading()).saturating_add(2 * PAD);
         high.max(self.height)
+    }
+}
+
+impl<'a> Layout<'a> {
+    pub(super) fn new(paper: Paper, fonts: &'a Fonts) -> Self {
+        Self {
+            fonts,
+            paper,
+            done: Vec::new(),
+            sheet: Sheet::default(),
+            y: MARGIN,
+        }
     }
 }
 
@@ -120,7 +127,7 @@ impl Layout<'_> {
         lines.max().unwrap_or_default()
     }
 
-    fn heading(&mut self, text: &str) {
+    pub(super) fn heading(&mut self, text: &str) {
         if self.room() < TOGETHER {
             self.turn();
         }
@@ -131,7 +138,7 @@ impl Layout<'_> {
         self.text(HEADING, text);
     }
 
-    fn text(&mut self, look: Look, text: &str) {
+    pub(super) fn text(&mut self, look: Look, text: &str) {
         for line in self.broken(look, text, self.width()) {
             if self.room() < look.leading() {
                 self.turn();
@@ -150,13 +157,21 @@ impl Layout<'_> {
         }
     }
 
-    fn table(&mut self, head: &[&str], rows: &[Vec<(Look, &str)>]) {
+    pub(super) fn table(&mut self, head: &[&str], rows: &[Vec<(Look, &str)>]) {
         let words = |text: &str| text.split(' ').map(|word| self.wide(HEAD, word)).max();
         let mut wanted: Vec<_> = head.iter().map(|name| words(name).unwrap_or_default()).collect();
         for row in rows {
             wanted.resize(wanted.len().max(row.len()), 0);
             for (want, (look, text)) in wanted.iter_mut().zip(row) {
                 *want = (*want).max(self.wide(*look, text));
+            }
+        }
+        for (at, want) in wanted.iter_mut().enumerate() {
+            if rows
+                .iter()
+                .all(|row| row.get(at).is_none_or(|(_, text)| text.is_empty()))
+            {
+                *want = (*want).max(self.paper.blank);
             }
         }
         // One more, so that rounding breaks nothing that was measured whole.
@@ -251,7 +266,7 @@ impl Layout<'_> {
     }
 
     /// The foot of each page: which one it is, of how many, and of what.
-    fn finish(mut self, foot: &str) -> Vec<Sheet> {
+    pub(super) fn finish(mut self, foot: &str) -> Vec<Sheet> {
         self.turn();
         let count = self.done.len();
         let foot = self.fonts.shown(SMALL, foot);

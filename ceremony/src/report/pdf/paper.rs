@@ -7,22 +7,34 @@ pub(super) type Length = u32;
 
 /// A sheet and what is written in its cells.
 #[derive(Clone, Copy, Debug)]
-pub(in crate::report) struct Paper {
+pub(super) struct Paper {
     pub(super) width: Length,
     pub(super) height: Length,
     /// Of text in tables.
     pub(super) cell: Look,
     /// How high a row is at least; more where somebody writes by hand.
     pub(super) row: Length,
+    /// How wide a column without any text is at least.
+    pub(super) blank: Length,
 }
 
 impl Paper {
     /// A4 lying, for tables with many columns.
-    pub(in crate::report) const LYING: Self = Self {
+    pub(super) const LYING: Self = Self {
         width: 841_890,
         height: 595_276,
         cell: Look::new(Family::Fixed, 6_500),
         row: 0,
+        blank: 0,
+    };
+
+    /// A4 upright, for what people write on.
+    pub(super) const UPRIGHT: Self = Self {
+        width: 595_276,
+        height: 841_890,
+        cell: Look::new(Family::Text, 8_500),
+        row: 24_000,
+        blank: 60_000,
     };
 }
 

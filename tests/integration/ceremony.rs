@@ -1,5 +1,6 @@
 //! The key ceremony, through the real binary, on SoftHSM.
 
+mod approvers;
 mod attestation;
 mod begin;
 mod codes;

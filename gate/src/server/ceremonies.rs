@@ -14,6 +14,7 @@ mod recorded;
 mod transcript;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use parking_lot::RwLock;
@@ -84,13 +85,19 @@ impl Ceremonies {
     pub(super) async fn establish(&self, issuers: &Issuers) -> Result<(), CeremoniesError> {
         let mut recorded = self.recorded.lock().await;
         let mut refused = BTreeMap::new();
+        let approvers = self.approvers_of(issuers, &recorded).next();
+        let mut people = approvers.map(|roster| roster.statement.digest());
         for issuer in issuers.iter() {
             if let Some(CeremonyConfig::Transcript(folder)) = &issuer.ceremony
                 && !recorded.contains_key(&issuer.chain.key_digest())
             {
-                match transcript::verify(issuer, folder, &self.rosters).await? {
+                let verified = transcript::verify(issuer, folder, &self.rosters).await?;
+                match verified.and_then(|verified| agrees(issuer, folder, verified, people)) {
                     Ok(verified) => {
                         let entry = self.record(verified).await?;
+                        if people.is_none() {
+                            people = entry.approvers.as_ref().map(|roster| roster.statement.digest());
+                        }
                         recorded.insert(issuer.chain.key_digest(), Ok(entry));
                     }
                     Err(no) => {
@@ -133,23 +140,28 @@ impl Ceremonies {
         issuers: &Issuers,
     ) -> Result<Option<Signed<Roster>>, CeremoniesError> {
         let recorded = self.recorded.lock().await;
-        let mut found: Option<(Digest, Signed<Roster>)> = None;
-        for issuer in issuers.iter() {
-            // What does not let a key sign says nothing of people either.
-            let Ok(trail) = self.trail(issuer) else { continue };
-            let Some(Ok(made)) = recorded.get(&trail.key()) else {
-                continue;
-            };
-            let Some(roster) = &made.approvers else { continue };
-            let digest = roster.statement.digest();
-            match &found {
-                Some((first, _)) if *first != digest => {
-                    return Err(CeremoniesError::Approvers(*first, digest));
-                }
-                _ => found = Some((digest, roster.clone())),
-            }
+        let mut all = self.approvers_of(issuers, &recorded);
+        let Some(first) = all.next() else { return Ok(None) };
+        let named = first.statement.digest();
+        match all
+            .map(|roster| roster.statement.digest())
+            .find(|other| *other != named)
+        {
+            Some(other) => Err(CeremoniesError::Approvers(named, other)),
+            None => Ok(Some(first.clone())),
         }
-        Ok(found.map(|(_, roster)| roster))
+    }
+
+    /// What the ceremonies of these issuers' keys have. What does not let a key sign says nothing of people either.
+    fn approvers_of<'r>(
+        &'r self,
+        issuers: &'r Issuers,
+        recorded: &'r BTreeMap<Digest, Result<Recorded, NoTrail>>,
+    ) -> impl Iterator<Item = &'r Signed<Roster>> {
+        issuers.iter().filter_map(|issuer| {
+            let recorded = recorded.get(&issuer.chain.key_digest())?;
+            self.vouched(issuer, recorded).ok()?.approvers.as_ref()
+        })
     }
 
     /// What speaks against signing, by issuer.
@@ -209,9 +221,14 @@ impl Ceremonies {
         })
     }
 
-    /// The ledger's record counts, whatever lies in the folder by now.
-    fn by_record(&self, issuer: &Issuer, recorded: &Result<Recorded, NoTrail>) -> Result<Trail, NoTrail> {
-        let Recorded { sequence, entry, .. } = recorded.as_ref().map_err(Clone::clone)?;
+    /// A record by people whom the configuration names, in earnest where the issuer is.
+    fn vouched<'r>(
+        &self,
+        issuer: &Issuer,
+        recorded: &'r Result<Recorded, NoTrail>,
+    ) -> Result<&'r Recorded, NoTrail> {
+        let recorded = recorded.as_ref().map_err(Clone::clone)?;
+        let Recorded { sequence, entry, .. } = recorded;
         if !self.rosters.is_empty() && !self.rosters.contains(&entry.roster) {
             return Err(NoTrail::RecordedRoster {
                 issuer: issuer.name.to_string(),
@@ -225,6 +242,12 @@ impl Ceremonies {
                 sequence: *sequence,
             });
         }
+        Ok(recorded)
+    }
+
+    /// The ledger's record counts, whatever lies in the folder by now.
+    fn by_record(&self, issuer: &Issuer, recorded: &Result<Recorded, NoTrail>) -> Result<Trail, NoTrail> {
+        let Recorded { entry, .. } = self.vouched(issuer, recorded)?;
         if let Some(folder) = issuer.ceremony.as_ref().and_then(CeremonyConfig::transcript)
             && let Some(found) = transcript::name(folder).filter(|found| *found != entry.transcript)
         {
@@ -237,6 +260,28 @@ impl Ceremonies {
             key: entry.key,
             transcript: Some(entry.transcript),
         })
+    }
+}
+
+/// An entry cannot be taken back: two keys whose ceremonies name different people do not come to be in one gate.
+fn agrees(
+    issuer: &Issuer,
+    folder: &Path,
+    verified: transcript::Verified,
+    people: Option<Digest>,
+) -> Result<transcript::Verified, NoTrail> {
+    let found = verified
+        .approvers
+        .as_ref()
+        .map(|roster| roster.statement.digest());
+    match (people, found) {
+        (Some(people), Some(found)) if found != people => Err(NoTrail::Approvers {
+            issuer: issuer.name.to_string(),
+            folder: folder.to_owned(),
+            found,
+            people,
+        }),
+        _ => Ok(verified),
     }
 }
 

@@ -113,6 +113,22 @@ pub(in crate::server) enum NoTrail {
         /// The step that made the certificate.
         certificate: String,
     },
+    /// It names other people than another key's.
+    #[error(
+        "issuers.{issuer}.ceremony: by the transcript {} the first approver roster is {found}, and the ceremony of \
+         another issuer's key has {people}: one gate has one; use a key of a ceremony that agrees",
+        folder.display()
+    )]
+    Approvers {
+        /// The issuer.
+        issuer: String,
+        /// The folder.
+        folder: PathBuf,
+        /// The transcript's.
+        found: Digest,
+        /// The other's.
+        people: Digest,
+    },
     /// The ledger's record is not one.
     #[error(
         "the ledger's record of the ceremony of the key {key} (entry {sequence}) does not hold: {problem}; run \

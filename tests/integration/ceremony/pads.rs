@@ -96,6 +96,9 @@ fn pins_that_are_typed_at_a_pad_are_waited_for_and_never_seen() {
     let (plan, roster, out) = (room.path("plan.toml"), room.path("roster.toml"), room.path("out"));
     let script = room.sealwright(&["ceremony", "script", "--plan", &plan, "--roster", &roster]);
     let shown = "typed at its own pad, by 2 people";
+    let linted = room.sealwright(&["ceremony", "plan", "lint", &plan]);
+    let linted = format!("{}{}", linted.stdout, linted.stderr);
+    assert!(linted.contains("by-people") && linted.contains(shown), "{linted}");
     assert!(script.success().contains(shown));
     let page = room.path("page.html");
     room.sealwright(&["ceremony", "report", &out, "--html", &page])

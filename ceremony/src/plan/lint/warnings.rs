@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use sealwright_identity::KeyType;
 use serde::Serialize;
 
+use crate::hands;
 use crate::plan::{Custody, Plan, Purpose, Step, Unexplained};
 
 /// Something that may be meant, and often is not.
@@ -73,6 +74,11 @@ pub(in crate::plan) fn warnings(plan: &Plan) -> Vec<Warning> {
                 "no-path-length",
                 format!("{} may have CAs below it without a limit", step.name()),
             );
+        }
+    }
+    for token in &plan.tokens {
+        if let Some(told) = hands::told(token) {
+            warn("by-people", format!("{}: {told}", token.name));
         }
     }
     for key in plan.keys() {

@@ -334,7 +334,9 @@ Examples:
   sealwright policy explain --csr web.csr --identity spiffe://cluster.local/ns/default/sa/web \\
     --module my-policy.wasm --settings settings.json
   sealwright policy explain --csr web.csr --identity spiffe://cluster.local/ns/default/sa/web \\
-    --server localhost:15012 --ca-file roots.pem --cert ann.pem --key ann-key.pem";
+    --server localhost:15012 --ca-file roots.pem --cert ann.pem --key ann-key.pem
+  sealwright policy explain --csr web.csr --identity spiffe://cluster.local/ns/default/sa/web --set sha256:… \\
+    --on-server --server localhost:15012 --ca-file roots.pem --cert ann.pem --key ann-key.pem";
 
 pub(crate) const POLICY_REVOKE: &str = "\
 Certificates that a revoked revision would have to allow are refused until a set without it is in force.

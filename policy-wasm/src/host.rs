@@ -4,8 +4,9 @@
 //! The queues are bounded; a request that nobody waits for any more is dropped
 //! from them unexecuted. Policies that burn processor time have a queue and a
 //! thread apart (`lane`), so that others do not wait behind them. So do those
-//! that only watch (`shadow`).
+//! that only watch (`shadow`), and requests that nobody made (`explain`).
 
+mod explain;
 mod shadow;
 
 use std::{
@@ -18,8 +19,8 @@ use std::{
 use flume::{Receiver, Sender, TrySendError, bounded};
 use tokio::sync::oneshot;
 
-use self::shadow::Watch;
 pub use self::shadow::{Difference, Observation, ShadowLane};
+use self::{explain::Question, shadow::Watch};
 use crate::{
     AbortReason, Decision, Denial, Engine, Narrowing, Outcome, Policy, PolicyInput, combine, decision::code,
     lane,
@@ -56,6 +57,7 @@ pub struct PolicyHost {
     slow: Sender<Job>,
     shadows: Sender<Watch>,
     front_shadows: Sender<Watch>,
+    questions: Sender<Question>,
 }
 
 pub(crate) struct Job {
@@ -91,10 +93,16 @@ impl PolicyHost {
             lane::yield_to_others();
             work(&jobs);
         })?;
+        let (questions, asked) = bounded(explain::QUEUE);
+        spawn("policy-explain".to_owned(), move || {
+            lane::yield_to_others();
+            explain::work(&asked);
+        })?;
         Ok(Self {
             engine,
             queue,
             slow,
+            questions,
             shadows: shadow_lane("policy-shadow")?,
             front_shadows: shadow_lane("policy-trial")?,
         })
@@ -111,6 +119,7 @@ impl PolicyHost {
             slow,
             shadows: bounded(0).0,
             front_shadows: bounded(0).0,
+            questions: bounded(0).0,
         };
         (host, jobs, slow_jobs)
     }

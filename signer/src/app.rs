@@ -31,7 +31,7 @@ use crate::catalog::{CatalogConfig, SharedCatalog};
 use crate::config::{ServerConfig, SignerConfig};
 use crate::front_shadows::FrontShadows;
 use crate::metrics::Metrics;
-use crate::policies::{Door, Judges, PolicyAdministration, Roles};
+use crate::policies::{Door, Explainer, Judges, PolicyAdministration, Roles};
 use crate::service::{Admission, AdmissionLimits, IdentityRate};
 use crate::serving::{self, ServingUpkeep};
 use crate::sets::{SetKeeper, Sets};
@@ -195,11 +195,18 @@ impl App {
         metrics.watch_load(&registry, admission.clone());
         let signing = service.signing(&config.server, Arc::clone(&clock));
         let roles = Roles::new(&config.policy_roles)?;
+        let explainer = Explainer::new(
+            sets.clone(),
+            policies.clone(),
+            catalog.clone(),
+            Arc::clone(&clock),
+            config.server.max_csr_bytes,
+        );
         let administration = (!roles.is_empty()).then(|| {
             let door = Door::new(Arc::clone(&authenticators), roles);
             (
                 door,
-                PolicyAdministration::new(administrated, sets.clone(), judges, front_shadows),
+                PolicyAdministration::new(administrated, sets.clone(), judges, front_shadows, explainer),
             )
         });
         let server = grpc::Server::new(

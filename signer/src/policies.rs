@@ -13,6 +13,7 @@ mod answers;
 pub mod config;
 mod door;
 mod error;
+mod explain;
 mod judge;
 mod proposals;
 mod shadows;
@@ -31,11 +32,11 @@ use sealwright_proto::gate::{
 use sealwright_proto::policy::policy_service_server::PolicyService;
 use sealwright_proto::policy::{
     ActivateRequest, ActivateResponse, ApproveRequest, ApproveResponse, DescribeRequest, DescribeResponse,
-    DiffRequest, DiffResponse, GetRequest, GetResponse, ListRequest, ListResponse, ListShadowsRequest,
-    ListShadowsResponse, OffsetRequest, OffsetResponse, ProposeRequest, ProposeResponse, PushRequest,
-    PushResponse, ReviewRequest, ReviewResponse, RevokeRequest, RevokeResponse, RollbackRequest,
-    RollbackResponse, ShadowRequest, ShadowResponse, StopShadowRequest, StopShadowResponse, UploadRequest,
-    UploadResponse, WatchRequest, WatchResponse, get_response::Part,
+    DiffRequest, DiffResponse, ExplainRequest, ExplainResponse, GetRequest, GetResponse, ListRequest,
+    ListResponse, ListShadowsRequest, ListShadowsResponse, OffsetRequest, OffsetResponse, ProposeRequest,
+    ProposeResponse, PushRequest, PushResponse, ReviewRequest, ReviewResponse, RevokeRequest, RevokeResponse,
+    RollbackRequest, RollbackResponse, ShadowRequest, ShadowResponse, StopShadowRequest, StopShadowResponse,
+    UploadRequest, UploadResponse, WatchRequest, WatchResponse, get_response::Part,
 };
 use sealwright_statement::policy::{Revision, Revocation, Roster, Set};
 use sealwright_statement::{Envelope, Signed, Statement};
@@ -48,6 +49,7 @@ pub(crate) use config::Roles;
 pub use config::{PolicyRole, PolicyRoleConfig, RolesError};
 pub(crate) use door::{Administrator, Door};
 use error::Refusal;
+pub(crate) use explain::Explainer;
 pub use judge::{JudgeWanted, Judges};
 
 use crate::front_shadows::FrontShadows;
@@ -68,6 +70,7 @@ pub struct PolicyAdministration {
     sets: Sets,
     judges: Option<Judges>,
     front_shadows: FrontShadows,
+    explainer: Explainer,
     stop: CancellationToken,
 }
 
@@ -79,12 +82,14 @@ impl PolicyAdministration {
         sets: Sets,
         judges: Option<Judges>,
         front_shadows: FrontShadows,
+        explainer: Explainer,
     ) -> Self {
         Self {
             gate,
             sets,
             judges,
             front_shadows,
+            explainer,
             stop: CancellationToken::new(),
         }
     }
@@ -333,6 +338,13 @@ impl PolicyService for PolicyAdministration {
     async fn list_shadows(&self, request: Request<ListShadowsRequest>) -> Answer<ListShadowsResponse> {
         Administrator::with(&request, PolicyRole::Reader)?;
         Ok(Response::new(shadows::list(self)))
+    }
+
+    async fn explain(&self, request: Request<ExplainRequest>) -> Answer<ExplainResponse> {
+        // Log lines of policies are among what it says: of a request that the caller made up, by modules and settings
+        // that every reader can fetch and run.
+        Administrator::with(&request, PolicyRole::Reader)?;
+        Ok(Response::new(self.explainer.explain(request.into_inner()).await?))
     }
 }
 

@@ -3,6 +3,7 @@
 mod ahead;
 mod audited;
 mod canary;
+mod explained;
 mod front_shadow;
 mod judged;
 mod killed;

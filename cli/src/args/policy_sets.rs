@@ -37,7 +37,7 @@ pub(crate) enum SetCommand {
     Status(StatusArgs),
     /// Print the set in force, and each one after it.
     Watch(WatchArgs),
-    /// Run policies on a request, on this machine: each one's verdict, fuel and log lines.
+    /// Run policies on a request, on this machine or by the signer: each one's verdict, fuel and log lines.
     Explain(ExplainArgs),
 }
 
@@ -304,10 +304,10 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 #[command(after_help = text::POLICY_EXPLAIN)]
 pub(crate) struct ExplainArgs {
-    /// The request, PKCS#10 in PEM or DER.
+    /// The request, PKCS#10 in PEM or DER. That it signs itself is verified, here and by the signer.
     #[arg(long, value_name = "FILE")]
     pub(crate) csr: PathBuf,
-    /// Who asks.
+    /// Who asks. Nobody authenticates it.
     #[arg(long, value_name = "SPIFFE-ID")]
     pub(crate) identity: SpiffeId,
     /// The issuer's name.
@@ -330,7 +330,7 @@ pub(crate) struct ExplainArgs {
     /// The settings of each `--module`, .toml or .json files in the same order.
     #[arg(long, value_name = "FILE", requires = "module")]
     pub(crate) settings: Vec<PathBuf>,
-    /// A signer whose set is run here.
+    /// A signer whose set is run, here unless `--on-server` is given.
     #[arg(long, value_name = "HOST:PORT", requires_all = ["ca_file", "cert", "key"])]
     pub(crate) server: Option<String>,
     /// PEM roots that the signer's own certificate is verified with.
@@ -345,6 +345,9 @@ pub(crate) struct ExplainArgs {
     /// A proposed set of that signer; the one in force without it.
     #[arg(long, value_name = "SET", requires = "server")]
     pub(crate) set: Option<Digest>,
+    /// Have the signer run it, in the engine that decides and with its own ceiling of the issuer.
+    #[arg(long, requires = "server", conflicts_with_all = ["config", "module"])]
+    pub(crate) on_server: bool,
 }
 
 /// `sealwright policy watch`.

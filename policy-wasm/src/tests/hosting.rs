@@ -265,3 +265,27 @@ async fn what_one_person_starts_takes_nothing_from_the_shadows_of_the_set() {
     let decision = host.decide(&[hostile("hour")], Arc::clone(&input)).await;
     assert!(matches!(decision.outcome, Outcome::Allow(_)));
 }
+
+#[tokio::test]
+async fn explanations_have_an_end_and_leave_no_trace_on_a_policy() {
+    let host = host();
+    let input = Arc::new(sample());
+    let (looping, honest) = (hostile("loop"), hostile("hour"));
+    let soon = || tokio::time::Instant::now() + Duration::from_secs(60);
+    let policies = vec![honest.clone(), looping.clone(), honest.clone()];
+    let said = host.explain(policies, Arc::clone(&input), soon()).await.unwrap();
+    let verdicts: Vec<Verdict> = said.iter().map(|one| one.verdict).collect();
+    // Each says its own, whatever the others say; and as a replay would have it.
+    assert_eq!(verdicts, [Verdict::Allow, Verdict::Deny, Verdict::Allow]);
+    assert_eq!(said[0], honest.evaluate(&input));
+    assert_eq!(said[1], looping.evaluate(&input));
+    // Asking about it moves nobody into the slow lane.
+    assert!(!looping.is_dear());
+
+    let now = tokio::time::Instant::now();
+    let late = host.explain(vec![looping.clone()], Arc::clone(&input), now).await;
+    assert_eq!(late.unwrap_err(), AbortReason::Deadline);
+    let (idle, _jobs, _slow) = PolicyHost::idle(ENGINE.clone(), 1);
+    let full = idle.explain(vec![looping], input, soon()).await;
+    assert_eq!(full.unwrap_err(), AbortReason::QueueFull);
+}

@@ -423,6 +423,180 @@ pub struct FrontShadow {
     #[prost(uint64, tag = "13")]
     pub left_out: u64,
 }
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ExplainRequest {
+    /// PKCS#10 in PEM or DER; that it signs itself is verified.
+    #[prost(bytes = "vec", tag = "1")]
+    pub csr: ::prost::alloc::vec::Vec<u8>,
+    /// The SPIFFE ID of who would ask, taken for a caller with a service-account token. Nobody authenticates it.
+    #[prost(string, tag = "2")]
+    pub identity: ::prost::alloc::string::String,
+    /// The issuer's name; empty for the default one. Its ceiling is the signer's.
+    #[prost(string, tag = "3")]
+    pub issuer: ::prost::alloc::string::String,
+    /// What is asked for; the issuer's default when left out.
+    #[prost(message, optional, tag = "4")]
+    pub lifetime: ::core::option::Option<::prost_types::Duration>,
+    /// The digest of a set that is proposed, or was in force; empty for the set in force.
+    #[prost(string, tag = "5")]
+    pub set: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainResponse {
+    /// Of the set.
+    #[prost(uint64, tag = "1")]
+    pub number: u64,
+    #[prost(string, tag = "2")]
+    pub set: ::prost::alloc::string::String,
+    /// Those that would be asked: in order the ones that decide, then the set's shadows. Each says its own, whatever the
+    /// others say.
+    #[prost(message, repeated, tag = "3")]
+    pub policies: ::prost::alloc::vec::Vec<ExplainedPolicy>,
+    /// What they were told, RFC 8785 JSON.
+    #[prost(string, tag = "4")]
+    pub input: ::prost::alloc::string::String,
+}
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct ExplainedPolicy {
+    #[prost(string, tag = "1")]
+    pub policy: ::prost::alloc::string::String,
+    #[prost(enumeration = "explained_policy::Mode", tag = "2")]
+    pub mode: i32,
+    #[prost(string, tag = "3")]
+    pub revision: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub module: ::prost::alloc::string::String,
+    /// allow, deny or aborted.
+    #[prost(string, tag = "5")]
+    pub verdict: ::prost::alloc::string::String,
+    /// Used by the decision alone.
+    #[prost(uint64, tag = "6")]
+    pub fuel: u64,
+    /// With deny.
+    #[prost(message, optional, tag = "7")]
+    pub denial: ::core::option::Option<explained_policy::Denial>,
+    /// With allow.
+    #[prost(message, optional, tag = "8")]
+    pub narrowing: ::core::option::Option<explained_policy::Narrowing>,
+    #[prost(message, repeated, tag = "9")]
+    pub log: ::prost::alloc::vec::Vec<explained_policy::LogLine>,
+}
+/// Nested message and enum types in `ExplainedPolicy`.
+pub mod explained_policy {
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Denial {
+        #[prost(string, tag = "1")]
+        pub policy: ::prost::alloc::string::String,
+        #[prost(string, tag = "2")]
+        pub code: ::prost::alloc::string::String,
+        #[prost(string, tag = "3")]
+        pub message: ::prost::alloc::string::String,
+        #[prost(string, optional, tag = "4")]
+        pub field: ::core::option::Option<::prost::alloc::string::String>,
+        #[prost(string, optional, tag = "5")]
+        pub hint: ::core::option::Option<::prost::alloc::string::String>,
+    }
+    /// What is absent leaves the ceiling's.
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Narrowing {
+        #[prost(uint64, optional, tag = "1")]
+        pub lifetime_seconds: ::core::option::Option<u64>,
+        #[prost(message, optional, tag = "2")]
+        pub names: ::core::option::Option<Items>,
+        #[prost(message, optional, tag = "3")]
+        pub usages: ::core::option::Option<Items>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct Items {
+        #[prost(string, repeated, tag = "1")]
+        pub items: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    }
+    #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+    pub struct LogLine {
+        #[prost(enumeration = "Level", tag = "1")]
+        pub level: i32,
+        #[prost(string, tag = "2")]
+        pub message: ::prost::alloc::string::String,
+    }
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Mode {
+        Enforced = 0,
+        Shadow = 1,
+    }
+    impl Mode {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Enforced => "ENFORCED",
+                Self::Shadow => "SHADOW",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "ENFORCED" => Some(Self::Enforced),
+                "SHADOW" => Some(Self::Shadow),
+                _ => None,
+            }
+        }
+    }
+    #[derive(
+        Clone,
+        Copy,
+        Debug,
+        PartialEq,
+        Eq,
+        Hash,
+        PartialOrd,
+        Ord,
+        ::prost::Enumeration
+    )]
+    #[repr(i32)]
+    pub enum Level {
+        Debug = 0,
+        Info = 1,
+        Warn = 2,
+        Error = 3,
+    }
+    impl Level {
+        /// String value of the enum field names used in the ProtoBuf definition.
+        ///
+        /// The values are not transformed in any way and thus are considered stable
+        /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+        pub fn as_str_name(&self) -> &'static str {
+            match self {
+                Self::Debug => "DEBUG",
+                Self::Info => "INFO",
+                Self::Warn => "WARN",
+                Self::Error => "ERROR",
+            }
+        }
+        /// Creates an enum from field names used in the ProtoBuf definition.
+        pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+            match value {
+                "DEBUG" => Some(Self::Debug),
+                "INFO" => Some(Self::Info),
+                "WARN" => Some(Self::Warn),
+                "ERROR" => Some(Self::Error),
+                _ => None,
+            }
+        }
+    }
+}
 /// Generated client implementations.
 pub mod policy_service_client {
     #![allow(
@@ -930,6 +1104,34 @@ pub mod policy_service_client {
                 );
             self.inner.unary(req, path, codec).await
         }
+        /// What each policy of a set says of a request that nobody made, run by this signer. Nothing is signed and nothing is
+        /// recorded. Reader.
+        pub async fn explain(
+            &mut self,
+            request: impl tonic::IntoRequest<super::ExplainRequest>,
+        ) -> std::result::Result<
+            tonic::Response<super::ExplainResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/sealwright.policy.v1.PolicyService/Explain",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(
+                    GrpcMethod::new("sealwright.policy.v1.PolicyService", "Explain"),
+                );
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -1058,6 +1260,12 @@ pub mod policy_service_server {
             tonic::Response<super::ListShadowsResponse>,
             tonic::Status,
         >;
+        /// What each policy of a set says of a request that nobody made, run by this signer. Nothing is signed and nothing is
+        /// recorded. Reader.
+        async fn explain(
+            &self,
+            request: tonic::Request<super::ExplainRequest>,
+        ) -> std::result::Result<tonic::Response<super::ExplainResponse>, tonic::Status>;
     }
     #[derive(Debug)]
     pub struct PolicyServiceServer<T> {
@@ -1886,6 +2094,51 @@ pub mod policy_service_server {
                     let inner = self.inner.clone();
                     let fut = async move {
                         let method = ListShadowsSvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/sealwright.policy.v1.PolicyService/Explain" => {
+                    #[allow(non_camel_case_types)]
+                    struct ExplainSvc<T: PolicyService>(pub Arc<T>);
+                    impl<
+                        T: PolicyService,
+                    > tonic::server::UnaryService<super::ExplainRequest>
+                    for ExplainSvc<T> {
+                        type Response = super::ExplainResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<super::ExplainRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as PolicyService>::explain(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = ExplainSvc(inner);
                         let codec = tonic_prost::ProstCodec::default();
                         let mut grpc = tonic::server::Grpc::new(codec)
                             .apply_compression_config(

@@ -30,7 +30,11 @@ impl Authorizer {
                 }
             }
         };
-        let shadows = deciders.shadows.clone();
+        let shadows = deciders
+            .shadows
+            .iter()
+            .map(|asked| Arc::clone(&asked.policy))
+            .collect();
         if !self
             .policies
             .watch(ShadowLane::Set, shadows, input, decision, report)

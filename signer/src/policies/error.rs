@@ -2,9 +2,11 @@
 
 use sealwright_gate::client::ClientError;
 use sealwright_identity::Digest;
+use sealwright_policy_wasm::AbortReason;
 use sealwright_policy_wasm::admission::ReportError;
 use sealwright_runtime::Chain;
 use sealwright_statement::EnvelopeError;
+use sealwright_x509::csr::CsrError;
 use tonic::Status;
 
 use super::admission::is_of_module;
@@ -58,6 +60,15 @@ pub(super) enum Refusal {
     /// A shadow of this front alone that may not be one more.
     #[error(transparent)]
     NoPlace(#[from] NoPlace),
+    /// No CSR, or one that does not sign itself.
+    #[error("the CSR cannot be used")]
+    Csr(#[source] CsrError),
+    /// An explanation that did not come about.
+    #[error("nothing was explained")]
+    Explanation(#[source] AbortReason),
+    /// No gate has said yet what decides.
+    #[error("the policy set in force is not known yet")]
+    NotKnown,
     /// Taken away for ever.
     #[error("revision {0} was revoked")]
     Revoked(String),
@@ -70,11 +81,13 @@ impl From<Refusal> for Status {
     fn from(refusal: Refusal) -> Self {
         let text: String = Chain(&refusal).to_string().chars().take(MAX_TEXT_BYTES).collect();
         match &refusal {
-            Refusal::Invalid(_) | Refusal::Envelope(_) => Self::invalid_argument(text),
+            Refusal::Invalid(_) | Refusal::Envelope(_) | Refusal::Csr(_) => Self::invalid_argument(text),
             Refusal::Missing(_) => Self::not_found(text),
             Refusal::TooLarge(_) | Refusal::NoPlace(NoPlace::Taken(_)) => Self::resource_exhausted(text),
             Refusal::Incomplete(_) => Self::aborted(text),
-            Refusal::NotHere(_) => Self::unavailable(text),
+            Refusal::Explanation(AbortReason::Deadline) => Self::deadline_exceeded(text),
+            Refusal::Explanation(AbortReason::QueueFull) => Self::resource_exhausted(text),
+            Refusal::NotHere(_) | Refusal::NotKnown | Refusal::Explanation(_) => Self::unavailable(text),
             Refusal::Gate(error) | Refusal::Set(SetError::Gate { source: error, .. }) => of_gate(error, text),
             Refusal::Judge(error) if !is_of_module(error) => Self::unavailable(text),
             Refusal::Report(_) => Self::invalid_argument(text),

@@ -38,7 +38,7 @@ pub struct Deciders {
     /// All must allow, in order.
     pub enforcing: Vec<Asked>,
     /// What they say is counted.
-    pub shadows: Vec<Arc<Policy>>,
+    pub shadows: Vec<Asked>,
 }
 
 impl ActiveSet {
@@ -97,10 +97,7 @@ impl ActiveSet {
             number: self.number(),
             stops: u32::try_from(self.stopped.len()).unwrap_or(u32::MAX),
             enforcing: enforcing.into_iter().map(asked).collect::<Option<_>>()?,
-            shadows: shadows
-                .into_iter()
-                .map(|revision| Some(asked(revision)?.policy))
-                .collect::<Option<_>>()?,
+            shadows: shadows.into_iter().map(asked).collect::<Option<_>>()?,
         })
     }
 }

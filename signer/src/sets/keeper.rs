@@ -1,13 +1,16 @@
 //! The set in force, kept so: looked at when the gate comes, now and then, and when somebody has to.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use sealwright_gate::client::{ClientError, ConnectionState, GateClient};
+use sealwright_identity::Digest;
 use sealwright_policy_wasm::Engine;
 use sealwright_runtime::Chain;
 use sealwright_runtime::readiness::Condition;
+use sealwright_statement::Sealed;
 use sealwright_statement::policy::Set;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, timeout_at};
@@ -137,6 +140,20 @@ impl Sets {
         // The one before it is not needed: it was put in force meanwhile, or never is.
         *self.0.prepared.lock() = Arc::new(ready);
         Ok(())
+    }
+
+    /// Any set that the gate has, compiled, to see what it would say. What is in force or prepared is taken from there;
+    /// neither changes.
+    ///
+    /// # Errors
+    /// When there is no such set, or it could not be run here.
+    pub(crate) async fn candidate(&self, digest: Digest, deadline: Instant) -> Result<ActiveSet, SetError> {
+        let set: Sealed<Set> = self.0.source.statement(digest, deadline).await?;
+        let current = self.current().flatten();
+        let prepared = Arc::clone(&self.0.prepared.lock());
+        let ready = self.0.source.ready(&set, current.as_deref(), &prepared, deadline);
+        let Ready { revisions, policies } = ready.await?;
+        Ok(ActiveSet::new(set, BTreeSet::new(), revisions, policies))
     }
 
     pub(crate) fn source(&self) -> &Source {

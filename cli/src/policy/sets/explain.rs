@@ -1,4 +1,6 @@
-//! `policy explain`: policies run on a request that nobody made, on this machine.
+//! `policy explain`: policies run on a request that nobody made, on this machine or by the signer.
+
+mod remote;
 
 use std::{collections::BTreeSet, fs, path::PathBuf, process::ExitCode};
 
@@ -27,6 +29,9 @@ use crate::{
     settings,
 };
 
+/// Whose verdict counts, and whose does not.
+const ENFORCED: &str = "enforced";
+const SHADOW: &str = "shadow";
 /// As a signer takes them.
 const MAX_CSR_BYTES: usize = 16 << 10;
 /// No component is larger.
@@ -41,7 +46,7 @@ struct Asked {
 
 #[derive(Serialize)]
 struct Explained {
-    outcome: &'static str,
+    outcome: String,
     set: Option<u64>,
     policies: Vec<Said>,
     input: serde_json::Value,
@@ -54,7 +59,7 @@ struct Said {
     #[serde(skip_serializing_if = "Option::is_none")]
     revision: Option<String>,
     module: String,
-    verdict: &'static str,
+    verdict: String,
     fuel: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     denial: Option<Denial>,
@@ -64,36 +69,9 @@ struct Said {
 }
 
 pub(super) async fn run(args: &ExplainArgs, output: Output) -> Result<ExitCode, Failure> {
-    let engine = module::engine()?;
-    let ceiling = ceiling(args)?;
-    let input = input(args, &ceiling)?;
-    let (number, asked) = match &args.server {
-        Some(server) => of_signer(args, server, &engine).await?,
-        None => (None, of_files(args, &engine)?),
-    };
-    let mut outcome = if asked.iter().any(|asked| asked.mode == "enforced") {
-        "allow"
-    } else {
-        "deny: no policy is asked"
-    };
-    let mut policies = Vec::with_capacity(asked.len());
-    for Asked {
-        policy,
-        revision,
-        mode,
-    } in &asked
-    {
-        let evaluation = policy.evaluate(&input);
-        if *mode == "enforced" && evaluation.verdict != Verdict::Allow && outcome == "allow" {
-            outcome = evaluation.verdict.as_str();
-        }
-        policies.push(said(evaluation, *revision, mode));
-    }
-    let explained = Explained {
-        outcome,
-        set: number,
-        policies,
-        input: serde_json::from_slice(&input.canonical()).or_fail(Class::Internal)?,
+    let explained = match args.on_server {
+        true => remote::explain(args).await?,
+        false => here(args).await?,
     };
     match output {
         Output::Json => output::json(&explained)?,
@@ -102,9 +80,25 @@ pub(super) async fn run(args: &ExplainArgs, output: Output) -> Result<ExitCode, 
     Ok(ExitCode::SUCCESS)
 }
 
+/// On this machine.
+async fn here(args: &ExplainArgs) -> Result<Explained, Failure> {
+    let engine = module::engine()?;
+    let ceiling = ceiling(args)?;
+    let input = input(args, &ceiling)?;
+    let (number, asked) = match &args.server {
+        Some(server) => of_signer(args, server, &engine).await?,
+        None => (None, of_files(args, &engine)?),
+    };
+    let said = |asked: &Asked| said(asked.policy.evaluate(&input), asked.revision, asked.mode);
+    Explained::of(number, asked.iter().map(said).collect(), &input.canonical())
+}
+
+fn csr(args: &ExplainArgs) -> Result<Vec<u8>, Failure> {
+    fs::read(&args.csr).or_fail_doing(Class::Usage, format!("cannot read {}", args.csr.display()))
+}
+
 fn input(args: &ExplainArgs, ceiling: &Ceiling) -> Result<PolicyInput, Failure> {
-    let bytes =
-        fs::read(&args.csr).or_fail_doing(Class::Usage, format!("cannot read {}", args.csr.display()))?;
+    let bytes = csr(args)?;
     let limits = CsrLimits {
         max_bytes: MAX_CSR_BYTES,
     };
@@ -156,7 +150,7 @@ fn of_files(args: &ExplainArgs, engine: &Engine) -> Result<Vec<Asked>, Failure> 
         Ok(Asked {
             policy: Policy::load(engine, source).or_fail_doing(Class::Input, path.display())?,
             revision: None,
-            mode: "enforced",
+            mode: ENFORCED,
         })
     };
     args.module.iter().enumerate().map(load).collect()
@@ -167,15 +161,7 @@ async fn of_signer(
     server: &str,
     engine: &Engine,
 ) -> Result<(Option<u64>, Vec<Asked>), Failure> {
-    // clap has seen to it that they are there.
-    let missing = || Failure::text(Class::Usage, "--server needs --ca-file, --cert and --key");
-    let signer = SignerArgs {
-        server: server.to_owned(),
-        ca_file: args.ca_file.clone().ok_or_else(missing)?,
-        cert: args.cert.clone().ok_or_else(missing)?,
-        key: args.key.clone().ok_or_else(missing)?,
-    };
-    let mut client = wire::connect(&signer).await?;
+    let mut client = connect(args, server).await?;
     let mut stopped = BTreeSet::new();
     let set: Signed<Set> = match args.set {
         Some(set) => propose::fetch(&mut client, set).await?,
@@ -203,8 +189,8 @@ async fn of_signer(
     let mut asked = Vec::new();
     for (revision, mode) in decide
         .into_iter()
-        .map(|revision| (revision, "enforced"))
-        .chain(watch.into_iter().map(|revision| (revision, "shadow")))
+        .map(|revision| (revision, ENFORCED))
+        .chain(watch.into_iter().map(|revision| (revision, SHADOW)))
     {
         let source = PolicySource {
             name: revision.policy.to_string(),
@@ -219,6 +205,18 @@ async fn of_signer(
         });
     }
     Ok((Some(set.statement.number), asked))
+}
+
+async fn connect(args: &ExplainArgs, server: &str) -> Result<wire::Client, Failure> {
+    // clap has seen to it that they are there.
+    let missing = || Failure::text(Class::Usage, "--server needs --ca-file, --cert and --key");
+    let signer = SignerArgs {
+        server: server.to_owned(),
+        ca_file: args.ca_file.clone().ok_or_else(missing)?,
+        cert: args.cert.clone().ok_or_else(missing)?,
+        key: args.key.clone().ok_or_else(missing)?,
+    };
+    wire::connect(&signer).await
 }
 
 pub(super) async fn blob(client: &mut wire::Client, digest: Digest) -> Result<Vec<u8>, Failure> {
@@ -250,7 +248,7 @@ fn said(evaluation: Evaluation, revision: Option<Digest>, mode: &'static str) ->
         mode,
         revision: revision.map(|revision| revision.to_string()),
         module: evaluation.module.to_string(),
-        verdict: evaluation.verdict.as_str(),
+        verdict: evaluation.verdict.to_string(),
         fuel: evaluation.fuel,
         denial: evaluation.denial,
         leaves: evaluation.narrowing.as_ref().map(leaves),
@@ -278,6 +276,22 @@ fn leaves(narrowing: &Narrowing) -> String {
 }
 
 impl Explained {
+    fn of(set: Option<u64>, policies: Vec<Said>, input: &[u8]) -> Result<Self, Failure> {
+        let mut deciding = policies.iter().filter(|said| said.mode == ENFORCED).peekable();
+        let outcome = match deciding.peek() {
+            None => "deny: no policy is asked".to_owned(),
+            Some(_) => deciding
+                .find(|said| said.verdict != Verdict::Allow.as_str())
+                .map_or_else(|| Verdict::Allow.to_string(), |said| said.verdict.clone()),
+        };
+        Ok(Self {
+            outcome,
+            set,
+            policies,
+            input: serde_json::from_slice(input).or_fail(Class::Input)?,
+        })
+    }
+
     fn print(&self) -> Result<(), Failure> {
         let rows = self.policies.iter().map(|said| {
             let why = match (&said.denial, &said.leaves) {
@@ -297,7 +311,7 @@ impl Explained {
             vec![
                 said.policy.clone(),
                 said.mode.to_owned(),
-                said.verdict.to_owned(),
+                said.verdict.clone(),
                 said.fuel.to_string(),
                 why,
                 log.join("\n"),

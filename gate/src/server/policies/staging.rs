@@ -28,7 +28,7 @@ const MAX_BYTES: u64 = 512 << 20;
 /// How many files.
 const MAX_FILES: usize = 1024;
 
-/// What waits longer is forgotten, unless somebody signed a set that can still take effect and needs it ([`needed`]).
+/// What waits longer is forgotten, unless somebody signed a set that can still take effect and needs it (`needed`).
 const MAX_AGE: Duration = Duration::from_secs(60 * 86_400);
 
 /// What a file is of which not all is there.

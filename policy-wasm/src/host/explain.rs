@@ -38,6 +38,10 @@ impl PolicyHost {
         input: Arc<PolicyInput>,
         deadline: Instant,
     ) -> Result<Vec<Evaluation>, AbortReason> {
+        // Else an answer that is quick enough would come after the end.
+        if deadline <= Instant::now() {
+            return Err(AbortReason::Deadline);
+        }
         let (answer, evaluations) = oneshot::channel();
         let question = Question {
             policies,

@@ -262,7 +262,7 @@ impl Gate {
         })
     }
 
-    async fn dispatch(&self, body: request::Body, context: &Context) -> Result<response::Body, Refused> {
+    async fn dispatch(&self, mut body: request::Body, context: &Context) -> Result<response::Body, Refused> {
         use request::Body;
         let role = match &body {
             Body::Issue(_)
@@ -279,6 +279,8 @@ impl Gate {
         if let Some(role) = role {
             context.roles.require(role)?;
         }
+        // Heard while there was no ledger, which there was by the time that the request's turn came.
+        self.profiles.store(&mut body, &self.records).await?;
         Ok(match body {
             Body::Issue(request) => response::Body::Issued(self.issue(request, context).await?),
             Body::Serving(request) => response::Body::Issued(self.serving(&request, context).await?),

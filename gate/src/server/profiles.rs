@@ -2,7 +2,8 @@
 //!
 //! Frames are read in order, and a description is stored before the frame that carries it
 //! is handled; so a later frame that names only the digest finds it. One that the ledger could
-//! not take is kept until it can: the sender will not send it again.
+//! not take, or that came before there was one, is kept until it can: the sender will not send it again. So it is asked
+//! for once more when a request's turn comes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
